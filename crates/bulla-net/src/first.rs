@@ -1,0 +1,124 @@
+//! The downloading of something large that no digest is known of yet: it is seen for the first time.
+
+use std::io::Write;
+
+use crate::{
+    client::{Attempts, CHUNK, Client, Get},
+    download::PROGRESS,
+    error::NetError,
+    exchange::Question,
+    pace::Paced,
+    url::Url,
+};
+
+/// What has come so far of something new.
+struct Begun<W> {
+    writer: W,
+    have: u64,
+    /// The strong tag of the version that it is the beginning of. Without one nothing can be added to it: what follows
+    /// might be that of another version, and no digest would tell.
+    tag: Option<String>,
+}
+
+impl Client {
+    /// Downloads something of which no digest is known into a writer, and gives that back with the number of its bytes. `open`
+    /// makes a new writer whenever it has to begin again. `progress` is told how many bytes are there.
+    ///
+    /// # Errors
+    /// When no URL gives it, it is larger than [`Get::max_size`], a writer fails, or the user stops it.
+    pub fn get_into<W: Write>(
+        &self,
+        get: &Get,
+        mut open: impl FnMut() -> std::io::Result<W>,
+        progress: &dyn Fn(u64),
+    ) -> Result<(W, u64), NetError> {
+        let mut failures = Vec::new();
+        for url in &get.urls {
+            match self.get_into_from(url, get, &mut open, progress) {
+                Ok(done) => return Ok(done),
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => failures.push(error),
+            }
+        }
+        Err(NetError::of_mirrors(failures, || "a source".to_owned()))
+    }
+
+    fn get_into_from<W: Write>(
+        &self,
+        url: &Url,
+        get: &Get,
+        open: &mut impl FnMut() -> std::io::Result<W>,
+        progress: &dyn Fn(u64),
+    ) -> Result<(W, u64), NetError> {
+        let mut attempts = Attempts::new(self);
+        let mut begun: Option<Begun<W>> = None;
+        loop {
+            let before = begun.as_ref().map_or(0, |begun| begun.have);
+            match self.go_on(url, get, &mut begun, open, progress) {
+                Ok(done) => return Ok((done.writer, done.have)),
+                Err(error) => {
+                    if begun.as_ref().is_some_and(|begun| begun.have >= before.saturating_add(PROGRESS)) {
+                        attempts.reset();
+                    }
+                    attempts.after(error)?;
+                }
+            }
+        }
+    }
+
+    /// Asks once; what has come when that is cut off is left in `begun`.
+    fn go_on<W: Write>(
+        &self,
+        url: &Url,
+        get: &Get,
+        begun: &mut Option<Begun<W>>,
+        open: &mut impl FnMut() -> std::io::Result<W>,
+        progress: &dyn Fn(u64),
+    ) -> Result<Begun<W>, NetError> {
+        let sink = |error: std::io::Error| NetError::Sink { url: url.shown(), source: error.into() };
+        let _permit = self.enter(url)?;
+        let config = &self.inner.config;
+        let from = begun.as_ref().and_then(|begun| Some((begun.have, Some(begun.tag.as_deref()?))));
+        let from = from.filter(|(have, _)| *have > 0);
+        let question = Question { from, ..Question::new(url, get.reach) };
+        let answer = self.inner.agents.ask(&question, config)?;
+        let goes_on = |begun: &Begun<W>| {
+            answer.status == 206
+                && answer.range.is_some_and(|(first, _)| first == begun.have)
+                && answer.tag.is_some()
+                && answer.tag == begun.tag
+        };
+        let mut now = match begun.take() {
+            Some(begun) if goes_on(&begun) => begun,
+            _ if answer.status != 200 => {
+                // Another part than was asked for: the next attempt asks for all of it.
+                return Err(NetError::CutOff { url: url.shown(), received: 0, source: None });
+            }
+            _ => Begun { writer: open().map_err(sink)?, have: 0, tag: answer.tag.clone() },
+        };
+        let too_large = || NetError::TooLarge { url: url.shown(), limit: get.max_size };
+        if answer.length.is_some_and(|length| length.saturating_add(now.have) > get.max_size) {
+            return Err(too_large());
+        }
+        let mut body = Paced::new(answer.body.into_reader(), url, &config.timeouts, &config.cancel, now.have);
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let count = match body.next(&mut chunk) {
+                Ok(count) => count,
+                Err(error) => {
+                    *begun = Some(now);
+                    return Err(error);
+                }
+            };
+            if count == 0 {
+                return Ok(now);
+            }
+            now.have += count as u64;
+            if now.have > get.max_size {
+                return Err(too_large());
+            }
+            now.writer.write_all(chunk.get(..count).unwrap_or_default()).map_err(sink)?;
+            progress(now.have);
+        }
+    }
+}
