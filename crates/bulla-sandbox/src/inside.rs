@@ -1,0 +1,252 @@
+//! The first process of a sandbox, from the clone to the end of the command. Nothing here allocates.
+//!
+//! The order matters: identity first (it gives the power over the new namespaces), then network, host name, file
+//! system, then limits, then the loss of every power, then the filter; the command is started when the supervisor has
+//! the filter's listener and the memory of this process can no longer be read.
+
+use std::{
+    ffi::CStr,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType},
+    process::{DumpableBehavior, Signal},
+    thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets},
+};
+
+use crate::{emulate, net::RESOLVER, prepare::Prepared, root, stage::Stage, sys, wire, wire::Message};
+
+/// Where and why the set-up failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failure {
+    stage: Stage,
+    errno: Errno,
+}
+
+/// Names the stage at which something failed.
+pub(crate) trait At<T> {
+    fn at(self, stage: Stage) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, stage: Stage) -> Result<T, Failure> {
+        self.map_err(|errno| Failure { stage, errno })
+    }
+}
+
+/// The descriptors that a run brings with it.
+pub(crate) struct Streams {
+    pub(crate) control: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+}
+
+const CONTROL: RawFd = 3;
+const LAST_CAPABILITY: u32 = 63;
+const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
+
+/// Becomes the first process of the sandbox. Call it in the child of a clone only.
+pub(crate) fn become_init(prepared: &mut Prepared, streams: &Streams) -> ! {
+    let Err(failure) = set_up(prepared, streams);
+    // SAFETY: the control socket is CONTROL or still where it came from; either is open until the exit below.
+    let control = unsafe { sys::borrow(if at_control() { CONTROL } else { streams.control.as_raw_fd() }) };
+    report(control, failure);
+    sys::exit(126)
+}
+
+fn report(control: BorrowedFd<'_>, failure: Failure) {
+    let message = Message::Failed { stage: failure.stage as u8, errno: failure.errno.raw_os_error() };
+    // A plain write: the filter may be in force, and it asks the supervisor about sendmsg.
+    let _ = rustix::io::write(control, &message.encode());
+}
+
+fn at_control() -> bool {
+    // SAFETY: only asks; a closed descriptor gives an error.
+    let fd = unsafe { sys::borrow(CONTROL) };
+    rustix::net::sockopt::socket_domain(fd).is_ok_and(|domain| domain == AddressFamily::UNIX)
+}
+
+fn set_up(prepared: &mut Prepared, streams: &Streams) -> Result<std::convert::Infallible, Failure> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Stage::Descriptors)?;
+    let control = arrange(streams).at(Stage::Descriptors)?;
+    identity(prepared).at(Stage::Identity)?;
+    match &prepared.emulation {
+        Some(registration) => emulate::register(registration).at(Stage::Emulation)?,
+        None => emulate::shut_out(),
+    }
+    let resolver = network()?;
+    rustix::system::sethostname(&prepared.hostname).at(Stage::Hostname)?;
+    root::enter(prepared)?;
+    prepared.forget_secret_files();
+    hand_out(control, resolver).at(Stage::Handover)?;
+    limits(prepared).at(Stage::Limits)?;
+    rustix::process::chdir(prepared.cwd.as_c_str()).at(Stage::WorkingDirectory)?;
+    drop_privileges(prepared).at(Stage::Privileges)?;
+    let listener = sys::install_filter(prepared.filter).at(Stage::Filter)?;
+    rustix::io::write(control, &Message::Listener { number: listener }.encode()).at(Stage::Handover)?;
+    await_go(control).at(Stage::Handover)?;
+    start(prepared, control)
+}
+
+/// Puts the streams where they belong, and closes every other descriptor of the helper.
+fn arrange(streams: &Streams) -> Result<BorrowedFd<'static>, Errno> {
+    let control = sys::dup_above(streams.control.as_raw_fd(), 16)?;
+    let stdout = sys::dup_above(streams.stdout.as_raw_fd(), 16)?;
+    let stderr = sys::dup_above(streams.stderr.as_raw_fd(), 16)?;
+    // SAFETY: this process is a copy that uses none of the helper's descriptors but these three, and never drops them.
+    unsafe {
+        sys::dup_to(stdout, 1, false)?;
+        sys::dup_to(stderr, 2, false)?;
+        sys::dup_to(control, CONTROL, true)?;
+        sys::close_from(4)?;
+        Ok(sys::borrow(CONTROL))
+    }
+}
+
+fn identity(prepared: &Prepared) -> Result<(), Errno> {
+    put(c"/proc/self/setgroups", b"deny")?;
+    put(c"/proc/self/gid_map", prepared.gid_map.as_bytes())?;
+    put(c"/proc/self/uid_map", prepared.uid_map.as_bytes())
+}
+
+fn put(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, bytes).map(drop)
+}
+
+fn network() -> Result<OwnedFd, Failure> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None).at(Stage::Loopback)?;
+    sys::loopback_up(socket.as_fd()).at(Stage::Loopback)?;
+    rustix::net::bind(&socket, &RESOLVER).at(Stage::Resolver)?;
+    Ok(socket)
+}
+
+/// Gives the supervisor the resolver's socket, the root and the process directory as they are seen inside.
+fn hand_out(control: BorrowedFd<'_>, resolver: OwnedFd) -> Result<(), Errno> {
+    let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let proc = rustix::fs::open(c"/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    wire::send(control, Message::Inside, &[resolver.as_fd(), root.as_fd(), proc.as_fd()])
+}
+
+fn limits(prepared: &Prepared) -> Result<(), Errno> {
+    if prepared.terminal {
+        // SAFETY: descriptor 0 was the helper's socket, which this process does not use.
+        unsafe { sys::dup_to(1, 0, false)? };
+    } else {
+        // SAFETY: as above.
+        let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        unsafe { sys::dup_to(null.as_raw_fd(), 0, false)? };
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    for (resource, limit) in &prepared.rlimits {
+        rustix::process::setrlimit(*resource, *limit)?;
+    }
+    rustix::thread::sched_setaffinity(None, &prepared.cpus)?;
+    sys::personality(ADDR_NO_RANDOMIZE)
+}
+
+fn await_go(control: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut bytes = [0; wire::MESSAGE];
+    let count = rustix::io::read(control, &mut bytes)?;
+    match Message::decode(bytes.get(..count).unwrap_or_default()) {
+        Some(Message::Go) => Ok(()),
+        _ => Err(Errno::PIPE),
+    }
+}
+
+fn drop_privileges(prepared: &Prepared) -> Result<(), Errno> {
+    let keep = CapabilitySet::from_bits_retain(prepared.capabilities);
+    for number in 0..=LAST_CAPABILITY {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if keep.contains(capability) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => (),
+            // Beyond the last capability that this kernel knows.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set()?;
+    if prepared.capabilities == 0 {
+        use CapabilitiesSecureBits as Bits;
+        let bits = Bits::NO_ROOT
+            | Bits::NO_ROOT_LOCKED
+            | Bits::NO_SETUID_FIXUP
+            | Bits::NO_SETUID_FIXUP_LOCKED
+            | Bits::NO_CAP_AMBIENT_RAISE
+            | Bits::NO_CAP_AMBIENT_RAISE_LOCKED;
+        rustix::thread::set_capabilities_secure_bits(bits)?;
+    }
+    rustix::thread::set_no_new_privs(true)?;
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets)
+}
+
+/// Starts the command and waits for it; the kernel ends all others with this process.
+fn start(prepared: &mut Prepared, control: BorrowedFd<'_>) -> Result<std::convert::Infallible, Failure> {
+    let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Fork)?;
+    // SAFETY: this process has one thread, and its child only makes system calls until it executes the command.
+    let command = unsafe { sys::fork() }.at(Stage::Fork)?;
+    if command == 0 {
+        return run(prepared, control, gate.as_fd());
+    }
+    // The copy of the helper's memory here must not be read from inside.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Fork)?;
+    prepared.forget_secrets();
+    rustix::io::write(&opener, &[1]).at(Stage::Fork)?;
+    // SAFETY: only the control socket, and the emulator's instance, are used from here on; the owners of the rest never drop them.
+    unsafe {
+        std::mem::forget((gate, opener));
+        let kept = emulate::keep(CONTROL + 1).at(Stage::Fork)?;
+        sys::close_from(CONTROL as u32 + 1 + u32::from(kept)).at(Stage::Fork)?;
+        (0..CONTROL).for_each(|stream| sys::close(stream));
+    }
+    loop {
+        match sys::wait_any() {
+            Ok((pid, raw)) if pid == command => {
+                let _ = rustix::io::write(control, &Message::Status { raw }.encode());
+                sys::exit(0)
+            }
+            Ok(_) | Err(Errno::INTR) => (),
+            Err(errno) => return Err(Failure { stage: Stage::Fork, errno }),
+        }
+    }
+}
+
+/// The command's process: waits until its parent's memory is closed to it, then executes the command.
+fn run(
+    prepared: &Prepared,
+    control: BorrowedFd<'_>,
+    gate: BorrowedFd<'_>,
+) -> Result<std::convert::Infallible, Failure> {
+    let mut byte = [0];
+    if rustix::io::read(gate, &mut byte).at(Stage::Fork)? != 1 {
+        sys::exit(126);
+    }
+    rustix::process::setsid().at(Stage::Fork)?;
+    if prepared.terminal {
+        // SAFETY: descriptor 0 was put there, and stays open.
+        rustix::process::ioctl_tiocsctty(unsafe { sys::borrow(0) }).at(Stage::Fork)?;
+    }
+    sys::cloexec_from(CONTROL as u32).at(Stage::Fork)?;
+    let mut worst = Errno::NOENT;
+    for program in &prepared.programs {
+        // SAFETY: both arrays were made from strings that `prepared` owns, and end with a null pointer.
+        match unsafe { sys::execve(program, &prepared.argv, &prepared.envp) } {
+            Errno::NOENT | Errno::NOTDIR => (),
+            Errno::ACCESS => worst = Errno::ACCESS,
+            errno => {
+                worst = errno;
+                break;
+            }
+        }
+    }
+    report(control, Failure { stage: Stage::Execute, errno: worst });
+    sys::exit(127)
+}
