@@ -1,0 +1,157 @@
+//! What every part of a run stands on.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use bulla_model::spec::{Name, StepRef};
+use bulla_sandbox::{Cancel, Launcher};
+use bulla_store::{Scratch, Store};
+
+use super::{BuildError, supply::Supply};
+use crate::{
+    event::{Activity, ActivityId, Ending, Event, Observer},
+    secret::Secrets,
+};
+
+/// How a build is run; nothing in it changes what comes out.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How sandboxes are started.
+    pub sandbox: bulla_sandbox::Options,
+    /// What a step may use, where the spec says nothing.
+    pub limits: bulla_sandbox::Limits,
+    /// How many stages run, packages are unpacked and parts are compressed at once.
+    pub jobs: usize,
+    /// What is done again, though results of earlier builds are there.
+    pub anew: Anew,
+    /// Whether sources that lie in a git checkout must be as they were committed.
+    pub clean: bool,
+}
+
+/// What is done again, though results of earlier builds are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Anew {
+    /// Nothing: every result that verifies is used.
+    #[default]
+    Nothing,
+    /// These steps. What follows is done again where they leave something else than before.
+    Steps(Vec<StepRef>),
+    /// All that there is.
+    Everything,
+}
+
+/// What every part of a run stands on.
+pub(crate) struct Context<'a> {
+    pub(crate) store: &'a Store,
+    /// The folder of the spec.
+    pub(crate) project: &'a std::path::Path,
+    pub(crate) settings: &'a Settings,
+    pub(crate) cancel: &'a Cancel,
+    pub(crate) stopped: &'a AtomicBool,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) secrets: &'a Secrets,
+    pub(crate) supply: &'a dyn Supply,
+    /// Started when something has to run, for a build that runs nothing does without.
+    /// The folder has the mount points that runs share: one of this build alone, for what an earlier one left would have
+    /// to be verified.
+    pub(crate) launcher: OnceLock<(Launcher, Scratch)>,
+    /// Set when this host was found to mount no overlays: what runs after that runs on copies.
+    pub(crate) without_overlay: AtomicBool,
+    /// Set for a second try: a result counts only when its trees are there and verify.
+    pub(crate) thorough: bool,
+}
+
+impl Context<'_> {
+    /// Gives the launcher of sandboxes.
+    pub(crate) fn launcher(&self, title: &str) -> Result<&Launcher, BuildError> {
+        if let Some((launcher, _)) = self.launcher.get() {
+            return Ok(launcher);
+        }
+        let skeletons = self.store.scratch("skeletons")?;
+        let mut options = self.settings.sandbox.clone();
+        options.skeletons.get_or_insert_with(|| skeletons.path().to_owned());
+        let started =
+            Launcher::start(options).map_err(|source| BuildError::Sandbox { title: title.to_owned(), source })?;
+        Ok(&self.launcher.get_or_init(|| (started, skeletons)).0)
+    }
+
+    /// Notes that this host mounts no overlays, and tells it once.
+    pub(crate) fn overlay_refused(&self, why: &str) {
+        if !self.without_overlay.swap(true, Ordering::Relaxed) {
+            let message = format!(
+                "no overlay can be mounted here, so what runs gets a copy of its root, which takes longer: {why}"
+            );
+            self.observer.event(&Event::Warning { message: &message });
+        }
+    }
+
+    /// Fails when the user stopped the build.
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        if self.stopped.load(Ordering::Relaxed) { Err(BuildError::Stopped) } else { Ok(()) }
+    }
+
+    /// Does something, and tells that it begins and how it ends. `work` says whether it used an earlier result.
+    pub(crate) fn told<T>(
+        &self,
+        activity: Activity,
+        title: &str,
+        work: impl FnOnce(ActivityId) -> Result<(T, Ending), BuildError>,
+    ) -> Result<T, BuildError> {
+        self.check()?;
+        let (id, start) = (ActivityId::fresh(), Instant::now());
+        self.observer.event(&Event::Started { id, activity, title });
+        let done = work(id);
+        let ending = done.as_ref().map_or(Ending::Failed, |(_, ending)| *ending);
+        self.observer.event(&Event::Finished { id, ending, took: start.elapsed() });
+        done.map(|(value, _)| value)
+    }
+
+    /// Looks up the result of an action, unless the settings say that none counts.
+    pub(crate) fn result<T: serde::de::DeserializeOwned>(
+        &self,
+        action: &bulla_model::Digest,
+    ) -> Result<Option<T>, BuildError> {
+        Ok(self.result_tainted(action)?.map(|(result, _)| result))
+    }
+
+    /// As [`Context::result`], with whether the result is tainted.
+    pub(crate) fn result_tainted<T: serde::de::DeserializeOwned>(
+        &self,
+        action: &bulla_model::Digest,
+    ) -> Result<Option<(T, bool)>, BuildError> {
+        if self.is_forced_wholly() {
+            return Ok(None);
+        }
+        Ok(super::record::lookup_tainted(self.store, action)?)
+    }
+
+    /// Says whether no result of an earlier build is used at all.
+    pub(crate) fn is_forced_wholly(&self) -> bool {
+        self.settings.anew == Anew::Everything
+    }
+
+    /// Says whether a step, counted from 1, is to run whatever results there are.
+    pub(crate) fn is_forced(&self, stage: &Name, step: usize) -> bool {
+        match &self.settings.anew {
+            Anew::Nothing => false,
+            Anew::Steps(steps) => steps.iter().any(|named| named.covers(stage, step)),
+            Anew::Everything => true,
+        }
+    }
+
+    /// Says whether a tree is there, when this try wants to know.
+    pub(crate) fn there(&self, tree: &bulla_model::Digest) -> Result<bool, BuildError> {
+        if !self.thorough {
+            return Ok(true);
+        }
+        match self.store.tree(tree)? {
+            Some(tree) => Ok(tree.check().is_ok()),
+            None => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Runs a plan: sources, roots, stages and outputs, then the image. The order is the plan's; stages that need nothing of
+//! each other run side by side.
+
+mod base;
+mod caches;
+mod confidential;
+mod context;
+mod emulation;
+mod error;
+mod image;
+mod journal;
+mod outputs;
+mod packages;
+mod record;
+mod rights;
+mod roots;
+mod sandboxed;
+mod shell;
+mod stack;
+mod stages;
+mod supply;
+mod unpacked;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Condvar, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
+};
+
+use bulla_model::{
+    Spec,
+    plan::{Plan, PlannedStage},
+    spec::{Name, Source, StepRef},
+};
+use bulla_sandbox::Cancel;
+use bulla_store::{SourceCache, Store};
+
+pub use context::{Anew, Settings};
+pub use error::{BuildError, FailedStep};
+pub use journal::{BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value};
+pub use packages::{PackageWriter, unpacked};
+pub use record::{CacheUse, Enforced, Program, Refused, RunRecord, RunResult, Used};
+pub use shell::{Opened, Place, Shell};
+pub use stages::StepRecord;
+pub use supply::{Alone, Made, Need, Supply, Unsupplied};
+
+use self::{
+    context::Context,
+    image::Ingredients,
+    roots::Roots,
+    stages::{Ended, ReadSource, Sources, Stages, place_of},
+};
+use crate::{
+    assemble::{self, Joined},
+    event::{Activity, Ending, Event, Observer},
+    secret::Secrets,
+    source::{self, CheckoutState, SourceError},
+};
+
+/// What a build needs from its caller.
+pub struct Build<'a> {
+    /// The store, with all locked artifacts in it.
+    pub store: &'a Store,
+    /// The folder of the spec.
+    pub project: &'a Path,
+    /// The spec.
+    pub spec: &'a Spec,
+    /// Its plans, one for each platform, or the parts of them that are wanted. At least one.
+    pub plans: &'a [Plan],
+    /// How it is run.
+    pub settings: &'a Settings,
+    /// Ends what runs in a sandbox.
+    pub cancel: &'a Cancel,
+    /// Set when the user stopped it.
+    pub stopped: &'a AtomicBool,
+    /// Is told what happens.
+    pub observer: &'a dyn Observer,
+    /// Is told what steps depended on.
+    pub journal: &'a Journal,
+    /// The secrets that steps may ask for.
+    pub secrets: &'a Secrets,
+    /// Gives what the store does not have.
+    pub supply: &'a dyn Supply,
+}
+
+/// What came of a build.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The image, whose blobs are in the store; `None` where stages alone were wanted.
+    pub image: Option<Joined>,
+    /// The steps, in the order of stages and steps.
+    pub steps: Vec<StepRecord>,
+    /// The sources as they were read: the digest of each tree, and its checkout's state.
+    pub sources: BTreeMap<Name, SourceRecord>,
+}
+
+/// How far a build goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Image,
+    Stages,
+}
+
+/// A source as it was read.
+#[derive(Debug, Clone)]
+pub struct SourceRecord {
+    /// The digest of its tree.
+    pub digest: bulla_model::Digest,
+    /// The git checkout that it lies in.
+    pub checkout: Option<CheckoutState>,
+}
+
+impl Build<'_> {
+    /// Runs the build to its image.
+    ///
+    /// # Errors
+    /// When a source cannot be read, a step fails, or anything that is used does not verify.
+    pub fn run(&self) -> Result<Built, BuildError> {
+        self.to(Goal::Image)
+    }
+
+    /// Runs the stages of the plan, and makes no image.
+    ///
+    /// # Errors
+    /// As [`Build::run`].
+    pub fn run_stages(&self) -> Result<Built, BuildError> {
+        self.to(Goal::Stages)
+    }
+
+    /// Runs what a place in a stage needs, opens its file system in a sandbox, and runs a shell or command there. Gives how that
+    /// ended, and what it was refused. What it changes is thrown away.
+    ///
+    /// # Errors
+    /// As [`Build::run`]; and when the command went over a limit, or the user stopped it from outside.
+    pub fn shell(
+        &self,
+        stage: &Name,
+        place: &Place,
+        shell: Shell<'_>,
+    ) -> Result<(bulla_sandbox::Exit, Vec<Refused>), BuildError> {
+        let context = self.context(false);
+        let plan = self.first()?;
+        let (sources, _) = self.sources(&context, plan)?;
+        let (roots, records) = (Roots::default(), Mutex::new(Vec::new()));
+        let stages = Stages {
+            context: &context,
+            plan,
+            sources: &sources,
+            roots: &roots,
+            records: &records,
+            journal: self.journal,
+        };
+        let target = plan.stages.iter().find(|planned| planned.name == *stage);
+        let target = target.ok_or_else(|| stages::internal("a stage that is not in the plan"))?;
+        let before = run_all(&stages, self.settings.jobs, Some(stage), BTreeMap::new())?;
+        shell::run(&stages, target, place, &before, shell)
+    }
+
+    fn to(&self, goal: Goal) -> Result<Built, BuildError> {
+        self.check_secrets()?;
+        match self.attempt(goal, false) {
+            // Something that earlier results stand on was removed or damaged: once more, with every result looked into.
+            Err(error) if error.is_gone() => self.attempt(goal, true),
+            other => other,
+        }
+    }
+
+    /// Looks, before anything runs, whether every secret is there that a step asks for, and none where the records would keep it.
+    fn check_secrets(&self) -> Result<(), BuildError> {
+        for stage in self.plans.iter().flat_map(|plan| &plan.stages) {
+            for (index, step) in stage.steps.iter().enumerate() {
+                if let Some(secret) = self.secrets.missing(&step.secrets).first() {
+                    let at = StepRef { stage: stage.name.clone(), step: Some(index + 1) };
+                    return Err(BuildError::NoSecret { at, secret: (*secret).clone() });
+                }
+            }
+        }
+        match self.secrets.in_spec(self.spec) {
+            hits if hits.is_empty() => Ok(()),
+            hits => Err(BuildError::SecretFound { title: "this build".to_owned(), hits }),
+        }
+    }
+
+    fn attempt(&self, goal: Goal, thorough: bool) -> Result<Built, BuildError> {
+        let context = self.context(thorough);
+        let (sources, records) = self.sources(&context, self.first()?)?;
+        let roots = Roots::default();
+        let (mut parts, mut steps, mut shared) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for plan in self.plans {
+            let noted = Mutex::new(Vec::new());
+            let stages = Stages {
+                context: &context,
+                plan,
+                sources: &sources,
+                roots: &roots,
+                records: &noted,
+                journal: self.journal,
+            };
+            let ended = run_all(&stages, self.settings.jobs, None, std::mem::take(&mut shared))?;
+            let ingredients = Ingredients {
+                context: &context,
+                spec: self.spec,
+                plan,
+                ended: &ended,
+                sources: &sources,
+                roots: &roots,
+            };
+            if goal == Goal::Image {
+                parts.push(ingredients.assemble()?);
+            }
+            let mut noted = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
+            let place = |name: &str| plan.stages.iter().position(|stage| stages.label(stage) == name);
+            noted.sort_by_key(|step: &StepRecord| (place(&step.stage), step.step));
+            steps.extend(noted);
+            // What is the same for every platform is not run again for the next one.
+            shared = ended;
+            let is_shared =
+                |name: &Name| plan.stages.iter().any(|stage| stage.name == *name && stage.platform.is_build());
+            shared.retain(|name, _| is_shared(name));
+        }
+        let image = match goal {
+            Goal::Image => Some(assemble::join(self.store, parts)?),
+            Goal::Stages => None,
+        };
+        Ok(Built { image, steps, sources: records })
+    }
+
+    fn first(&self) -> Result<&Plan, BuildError> {
+        self.plans.first().ok_or_else(|| stages::internal("a build without a plan"))
+    }
+
+    fn context(&self, thorough: bool) -> Context<'_> {
+        Context {
+            store: self.store,
+            project: self.project,
+            settings: self.settings,
+            cancel: self.cancel,
+            stopped: self.stopped,
+            observer: self.observer,
+            secrets: self.secrets,
+            supply: self.supply,
+            launcher: OnceLock::new(),
+            without_overlay: AtomicBool::new(false),
+            thorough,
+        }
+    }
+
+    fn sources(
+        &self,
+        context: &Context<'_>,
+        plan: &Plan,
+    ) -> Result<(Sources, BTreeMap<Name, SourceRecord>), BuildError> {
+        let mut sources = Sources::new();
+        let mut records = BTreeMap::new();
+        for (name, source) in &self.spec.sources {
+            let folder = match source {
+                Source::Folder(folder) => folder,
+                Source::Url(_) | Source::Git(_) | Source::Debian(_) => {
+                    let (read, record) = self.unpacked(context, plan, name)?;
+                    sources.insert(name.clone(), read);
+                    records.insert(name.clone(), record);
+                    continue;
+                }
+            };
+            let (read, record) = context.told(Activity::Source, &format!("source {name}"), |_| {
+                let cache = SourceCache::open(self.store, self.project, name.as_str(), plan.epoch)?;
+                let path = source::folder(name.as_str(), self.project, folder)?;
+                // What files looked like last is compared while it is found out which files there are now.
+                let (listing, examined) = std::thread::scope(|scope| {
+                    let examined = scope.spawn(|| cache.examine(&path));
+                    let listing = source::list(name.as_str(), self.project, folder);
+                    (listing, examined.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                });
+                let listing = listing?;
+                if let Some(foreign) = &listing.foreign {
+                    let message = format!(
+                        "{foreign}, and not to you, to root, or to who owns the project: it is not used, and files that it ignores are \
+                         a part of the source `{name}`"
+                    );
+                    context.observer.event(&Event::Warning { message: &message });
+                }
+                let read = cache.ingest_examined(&listing.folder, &listing.files, examined?)?;
+                let checkout = listing.checkout.map(|checkout| checkout.state(read.looks())).transpose()?;
+                // Of the very files that were just read.
+                if self.settings.clean && checkout.as_ref().is_some_and(|state| state.dirty) {
+                    return Err(SourceError::Dirty { name: name.to_string() }.into());
+                }
+                let record = SourceRecord { digest: read.digest(), checkout };
+                Ok(((ReadSource { cache, source: read, at: place_of(name)? }, record), Ending::Done))
+            })?;
+            sources.insert(name.clone(), read);
+            records.insert(name.clone(), record);
+        }
+        Ok((sources, records))
+    }
+
+    /// Unpacks a source that does not lie in the project.
+    fn unpacked(
+        &self,
+        context: &Context<'_>,
+        plan: &Plan,
+        name: &Name,
+    ) -> Result<(ReadSource, SourceRecord), BuildError> {
+        let planned = plan.sources.get(name).ok_or_else(|| stages::internal("a source without a plan"))?;
+        context.told(Activity::Source, &format!("source {name}"), |_| {
+            let (cache, source, cached) = unpacked::read(context, name, planned, plan.epoch)?;
+            let record = SourceRecord { digest: source.digest(), checkout: None };
+            let ending = if cached { Ending::Cached } else { Ending::Done };
+            Ok(((ReadSource { cache, source, at: place_of(name)? }, record), ending))
+        })
+    }
+}
+
+/// What the threads that run stages share.
+struct Board<'a> {
+    waiting: Vec<&'a PlannedStage>,
+    running: usize,
+    ended: BTreeMap<Name, Ended>,
+    failed: Option<BuildError>,
+}
+
+/// Runs every stage but one, and but those that have ended, after those that it needs, as many at once as there are jobs.
+/// After a failure nothing new is begun.
+fn run_all(
+    stages: &Stages<'_>,
+    jobs: usize,
+    except: Option<&Name>,
+    ended: BTreeMap<Name, Ended>,
+) -> Result<BTreeMap<Name, Ended>, BuildError> {
+    let is_open = |stage: &&PlannedStage| Some(&stage.name) != except && !ended.contains_key(&stage.name);
+    let waiting = stages.plan.stages.iter().filter(is_open).collect();
+    let board = Board { waiting, running: 0, ended, failed: None };
+    let (board, changed) = (Mutex::new(board), Condvar::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1).min(stages.plan.stages.len()) {
+            scope.spawn(|| work(stages, &board, &changed));
+        }
+    });
+    let board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match board.failed {
+        Some(error) => Err(error),
+        None => Ok(board.ended),
+    }
+}
+
+fn work(stages: &Stages<'_>, board: &Mutex<Board<'_>>, changed: &Condvar) {
+    let mut held = board.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if held.failed.is_some() || held.waiting.is_empty() {
+            return;
+        }
+        let ready = held.waiting.iter().position(|stage| stage.needs.iter().all(|need| held.ended.contains_key(need)));
+        let Some(index) = ready else {
+            held = changed.wait(held).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        let stage = held.waiting.remove(index);
+        held.running += 1;
+        let before = held.ended.clone();
+        drop(held);
+        let result = stages.run(stage, &before);
+        held = board.lock().unwrap_or_else(PoisonError::into_inner);
+        held.running -= 1;
+        match result {
+            Ok(end) => {
+                held.ended.insert(stage.name.clone(), end);
+            }
+            // The first failure is the one that is told: the others may only follow from it.
+            Err(error) => {
+                held.failed.get_or_insert(error);
+            }
+        }
+        changed.notify_all();
+    }
+}

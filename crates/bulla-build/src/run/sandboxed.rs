@@ -1,0 +1,309 @@
+//! Runs one command on layers of the store, and takes what it changed into the store.
+
+use std::{collections::BTreeMap, ffi::OsString, io::Write as _, path::PathBuf, sync::atomic::Ordering};
+
+use bulla_model::{
+    CleanPath, Digest, Epoch, Platform, Tree,
+    spec::{StepRef, StepSecret},
+    tree::{Mode, Node, Owner},
+};
+use bulla_sandbox::{Bind, Emulation, Exit, Limit, Outcome, Privileges, Request, Root, Stream as Pipe};
+use bulla_store::{Adopted, Attributes, Inspector, RootCopy, Scratch, UpperEntry, UpperRules};
+
+use super::{
+    BuildError, confidential,
+    context::Context,
+    error::FailedStep,
+    record::{Enforced, Program, Refused, RunRecord, RunResult, Used},
+    stack::Stack,
+};
+use crate::event::{ActivityId, Event, Stream};
+
+/// The host name that every step sees.
+pub(crate) const HOST_NAME: &str = "bulla";
+/// How much of a failed step's output its error shows, in bytes.
+const TAIL: usize = 4096;
+
+/// A command with everything resolved.
+pub(crate) struct Run<'a> {
+    /// What it is, for people.
+    pub(crate) title: &'a str,
+    /// The step, where it is one, and the platform that it is run for, where that is not the machine's own.
+    pub(crate) at: Option<(StepRef, Option<Platform>)>,
+    /// The layers that it runs on.
+    pub(crate) stack: &'a Stack,
+    /// What they show together.
+    pub(crate) below: &'a Tree,
+    /// What is bound in.
+    pub(crate) binds: Vec<Bind>,
+    /// What is executed.
+    pub(crate) argv: Vec<OsString>,
+    /// The whole environment.
+    pub(crate) env: &'a BTreeMap<String, String>,
+    /// Where it runs.
+    pub(crate) cwd: PathBuf,
+    /// What it may do.
+    pub(crate) privileges: Privileges,
+    /// Whether it may seem to change its user.
+    pub(crate) identity_fake: bool,
+    /// The emulator that programs of another platform run under.
+    pub(crate) emulation: Option<Emulation>,
+    /// Whether it is ended when something is refused for the first time.
+    pub(crate) stop_on_refusal: bool,
+    /// What it may use.
+    pub(crate) limits: bulla_sandbox::Limits,
+    /// The latest time of what it makes.
+    pub(crate) epoch: Epoch,
+    /// The secrets that it is given.
+    pub(crate) secrets: &'a [StepSecret],
+}
+
+/// The last bytes of a stream of bytes.
+struct Tail(Vec<u8>);
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        if self.0.len() > 2 * TAIL {
+            self.0.drain(..self.0.len() - TAIL);
+        }
+    }
+
+    fn text(&self) -> String {
+        let from = self.0.len().saturating_sub(TAIL);
+        String::from_utf8_lossy(self.0.get(from..).unwrap_or_default()).into_owned()
+    }
+}
+
+/// Runs the command to its end.
+///
+/// # Errors
+/// When the sandbox cannot be had, the command fails, or what it left cannot be read.
+pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result<RunResult, BuildError> {
+    let store = context.store;
+    let sandbox = |source| BuildError::Sandbox { title: run.title.to_owned(), source };
+    let mut ground = Ground::new(context, run.stack)?;
+    let secrets = confidential::given(context, run.at.as_ref().map(|(at, _)| at), run.secrets)?;
+    // Without secrets there is nothing to look for.
+    let search = if secrets.is_empty() { None } else { context.secrets.search() };
+    let mut request = Request {
+        root: ground.root(run.stack),
+        binds: run.binds,
+        secrets,
+        argv: run.argv,
+        env: run.env.clone(),
+        cwd: run.cwd,
+        hostname: HOST_NAME.to_owned(),
+        privileges: run.privileges,
+        identity_fake: run.identity_fake,
+        emulation: run.emulation,
+        stop_on_refusal: run.stop_on_refusal,
+        limits: run.limits,
+    };
+    let mut log = store.blob_writer()?;
+    let mut written = Ok(());
+    let mut tail = Tail(Vec::new());
+    let mut take = |stream: Stream, bytes: &[u8]| {
+        tail.push(bytes);
+        if written.is_ok() {
+            written = log.write_all(bytes);
+        }
+        context.observer.event(&Event::Output { id, stream, bytes });
+    };
+    let mut masked = confidential::Masked::new(context.secrets);
+    let mut sink = |pipe: Pipe, bytes: &[u8]| masked.push(pipe, bytes, &mut take);
+    let launcher = context.launcher(run.title)?;
+    let mut ran = launcher.run(&request, context.cancel, &mut sink);
+    if let Some(why) = ran.as_ref().err().and_then(bulla_sandbox::Error::overlay_refused)
+        && matches!(ground, Ground::Overlay(_))
+    {
+        context.overlay_refused(&why);
+        ground = Ground::Copy(run.stack.copy(store)?);
+        request.root = ground.root(run.stack);
+        ran = launcher.run(&request, context.cancel, &mut sink);
+    }
+    masked.finish(&mut take);
+    let outcome = ran.map_err(sandbox)?;
+    let refusals = outcome.refusals.iter().map(Refused::from).map(|refused| refused.masked(context.secrets));
+    let refusals: Vec<Refused> = refusals.collect();
+    for refused in &refusals {
+        context.observer.event(&Event::Refused {
+            id,
+            what: &refused.to_string(),
+            executable: &refused.executable,
+            command_line: &refused.command_line,
+        });
+    }
+    if outcome.exit == Exit::Refused {
+        return Err(BuildError::Refused { title: run.title.to_owned(), refusals, word: "stop" });
+    }
+    if let Some(how) = failure(&outcome)? {
+        // Whoever looks for the reason wants to see what the step left. Where it is something that no tree can hold, there is
+        // only what the step began with; and what filled the disk is not kept.
+        let full = outcome.exit == Exit::Limit(Limit::Disk);
+        let step = run.at.map(|(at, platform)| {
+            let inspector = search.as_ref().map(|search| search as &dyn Inspector);
+            let left = if full { None } else { adopt(context, ground, run.below, &outcome, run.epoch, inspector).ok() };
+            Box::new(FailedStep { at, platform, left: left.map(|left| left.tree.digest()) })
+        });
+        for hit in search.map(|search| confidential::tell(context, run.title, search)).unwrap_or_default() {
+            let message = format!("what the failed step {} left is not kept: {hit}", run.title);
+            context.observer.event(&Event::Warning { message: &message });
+        }
+        return Err(BuildError::Step { title: run.title.to_owned(), how, tail: tail.text(), refusals, step });
+    }
+    if let Err(e) = written {
+        context.observer.event(&Event::Warning { message: &format!("the log of {} is not complete: {e}", run.title) });
+    }
+    let mut record = record(&outcome, refusals).masked(context.secrets);
+    if let Some(search) = &search {
+        confidential::search_kept(search, run.title, &record, &log)?;
+    }
+    let inspector = search.as_ref().map(|search| search as &dyn Inspector);
+    let adopted = adopt(context, ground, run.below, &outcome, run.epoch, inspector);
+    let hits = search.map(|search| confidential::tell(context, run.title, search)).unwrap_or_default();
+    if !hits.is_empty() {
+        return Err(BuildError::SecretFound { title: run.title.to_owned(), hits });
+    }
+    let adopted = adopted.map_err(|error| confidential::without_secrets(error, context.secrets))?;
+    let dropped = adopted.dropped.iter().map(|dropped| format!("{} {}", dropped.what, dropped.path));
+    record.dropped = dropped.collect();
+    Ok(RunResult { delta: adopted.tree.digest(), log: log.finish(None)?, record })
+}
+
+/// Where a command's root is made.
+pub(crate) enum Ground {
+    /// What it changes comes into this folder.
+    Overlay(Scratch),
+    /// It changes this copy.
+    Copy(RootCopy),
+}
+
+impl Ground {
+    pub(crate) fn new(context: &Context<'_>, stack: &Stack) -> Result<Self, BuildError> {
+        if context.without_overlay.load(Ordering::Relaxed) {
+            return Ok(Self::Copy(stack.copy(context.store)?));
+        }
+        Ok(Self::Overlay(context.store.scratch("run")?))
+    }
+
+    pub(crate) fn root(&self, stack: &Stack) -> Root {
+        match self {
+            Self::Overlay(scratch) => Root::Overlay { lowers: stack.lowers(), scratch: scratch.path().to_owned() },
+            Self::Copy(copy) => Root::Copy { dir: copy.path() },
+        }
+    }
+
+    /// Gives the folder that has what the command changed.
+    fn changed(&self) -> PathBuf {
+        match self {
+            Self::Overlay(scratch) => scratch.path().join("upper"),
+            Self::Copy(copy) => copy.path(),
+        }
+    }
+}
+
+/// Says how a command failed; `None` when it did not.
+pub(crate) fn failure(outcome: &Outcome) -> Result<Option<String>, BuildError> {
+    // What a limit did to a process of it, the command may have survived, or failed for.
+    let reached: Vec<&str> = outcome.isolation.limits_reached.iter().map(|limit| word_of(*limit)).collect();
+    let also = match reached.as_slice() {
+        [] => String::new(),
+        words => format!(", after it had reached its limit of {}", words.join(" and ")),
+    };
+    Ok(match outcome.exit {
+        Exit::Code(0) => None,
+        Exit::Code(code) => Some(format!("ended with exit code {code}{also}")),
+        Exit::Signal(signal) => Some(format!("was ended by signal {signal}{also}")),
+        Exit::Limit(limit) => Some(format!("went over its limit of {}", word_of(limit))),
+        Exit::Refused => Some("was ended when something was refused".to_owned()),
+        Exit::Cancelled => return Err(BuildError::Stopped),
+    })
+}
+
+const fn word_of(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Memory => "memory",
+        Limit::Processes => "processes",
+        Limit::Disk => "disk space",
+        Limit::Time => "time",
+        Limit::Output => "output",
+    }
+}
+
+fn adopt(
+    context: &Context<'_>,
+    ground: Ground,
+    below: &Tree,
+    outcome: &Outcome,
+    epoch: Epoch,
+    inspector: Option<&dyn Inspector>,
+) -> Result<Adopted, BuildError> {
+    let upper = ground.changed();
+    // Without an entry in the journal, what was there before keeps its owner, as it would under a real root.
+    let attributes = |entry: &UpperEntry<'_>| {
+        let given = || outcome.owners.of(&upper.join(entry.path).symlink_metadata().ok()?);
+        let given = (!outcome.owners.is_empty()).then(given).flatten();
+        let before = below.get(entry.path).filter(|node| node.is_directory() == entry.is_directory);
+        let before = before.and_then(Node::owner).unwrap_or(Owner::ROOT);
+        let owner = match given {
+            Some(owned) => Owner { uid: owned.uid.unwrap_or(before.uid), gid: owned.gid.unwrap_or(before.gid) },
+            None => before,
+        };
+        Attributes { owner, mode: entry.mode }
+    };
+    let rules = UpperRules { clamp: epoch, attributes: &attributes, below, inspector };
+    Ok(match ground {
+        Ground::Overlay(_scratch) => context.store.adopt_upper(&upper, &rules)?,
+        Ground::Copy(copy) => context.store.adopt_copy(copy, &rules)?,
+    })
+}
+
+fn record(outcome: &Outcome, refusals: Vec<Refused>) -> RunRecord {
+    RunRecord {
+        refusals,
+        refusals_dropped: outcome.refusals_dropped,
+        executed: outcome.executed.iter().map(Program::from).collect(),
+        executed_dropped: outcome.executed_dropped,
+        usage: Used::from(&outcome.usage),
+        isolation: Enforced::from(&outcome.isolation),
+        dropped: Vec::new(),
+        caches: Vec::new(),
+    }
+}
+
+/// Makes a tree of a few nodes and files that are in memory.
+pub(crate) fn small_tree(
+    context: &Context<'_>,
+    nodes: impl IntoIterator<Item = (CleanPath, Made)>,
+    time: Epoch,
+) -> Result<Digest, BuildError> {
+    let mut builder = context.store.tree_builder()?;
+    for (path, made) in nodes {
+        match made {
+            Made::Directory(mode, owner) => builder.directory(&path, mode, owner)?,
+            Made::File(mode, owner, bytes) => {
+                builder.file(&path, mode, owner, time, &mut bytes.as_slice())?;
+            }
+            Made::Symlink(target) => builder.symlink(&path, Owner::ROOT, &target)?,
+        }
+    }
+    Ok(builder.finish(None)?.digest())
+}
+
+/// Something that is made rather than read.
+pub(crate) enum Made {
+    /// A directory.
+    Directory(Mode, Owner),
+    /// A file.
+    File(Mode, Owner, Vec<u8>),
+    /// A symbolic link.
+    Symlink(Vec<u8>),
+}
+
+impl Made {
+    /// A directory of root that everyone may read.
+    pub(crate) const fn directory() -> Self {
+        Self::Directory(Mode::new(0o755), Owner::ROOT)
+    }
+}
