@@ -1,0 +1,31 @@
+//! What the tests stand on: mirrors on loopback with faults, signed package repositories, projects in temporary folders,
+//! and a cleared environment that the real `bulla` runs in. Development only; what goes wrong here panics with its reason.
+
+pub mod archive;
+pub mod authority;
+pub mod cache;
+pub mod debian;
+pub mod disk;
+pub mod docker;
+pub mod environment;
+pub mod git;
+pub mod hostile;
+pub mod mirror;
+pub mod process;
+pub mod project;
+pub mod registry;
+
+pub use authority::TestAuthority;
+pub use debian::{Deb, DebianRepo, Release};
+pub use disk::SmallDisk;
+pub use environment::{Ran, TestEnvironment};
+pub use git::{GitRepo, GitServer};
+pub use mirror::{Fault, Mirror, Request};
+pub use project::Project;
+pub use registry::{FakeRegistry, RegistryFault};
+
+/// Says on standard error that a test, or a part of it, was skipped, and why.
+#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+pub fn skipped(what: &str, why: &str) {
+    eprintln!("SKIPPED {what}: {why}");
+}
