@@ -1,0 +1,439 @@
+//! Builds: brings what is missing into the store, runs the plan, writes the image out, and keeps a record of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bulla_build::{
+    assemble::{Assembled, Joined, LayerInfo},
+    run::{Alone, Anew, Build, BuildError, Built, Journal, Settings, StepRecord, Supply, Unsupplied},
+    secret::Secrets,
+};
+use bulla_model::{
+    Digest, Fault, Kind, Platform,
+    lock::Lock,
+    oci::Reference,
+    plan::{self, Plan},
+    spec::{Base, Name},
+};
+use bulla_net::Reach;
+use bulla_store::{BuildRecord, Outcome, Store};
+
+use super::{
+    export,
+    export::Output,
+    fetch::Wanted,
+    project::Project,
+    transfer::{self, Referrers, RegistryTarget, StoreSource},
+};
+use crate::{
+    error::{CommandError, Result},
+    ops,
+    registry::{Apt, Registry},
+    remote::{Lender, Tiers},
+    secret::{Keeper, SecretOption},
+    session::Session,
+    terminal,
+};
+
+/// What a build is asked for, beside what the spec says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    /// Whether git must know every file of the sources as it is.
+    pub clean: bool,
+    /// How many stages run at once; `None` is the configuration's number, else that of the processors.
+    pub jobs: Option<usize>,
+    /// The platforms that are wanted; all of the spec where none is named.
+    pub platforms: BTreeSet<Platform>,
+    /// The stage that is wanted, and no image.
+    pub target: Option<Name>,
+    /// What is done again, though results of earlier builds are there.
+    pub anew: Anew,
+    /// Where the image is written.
+    pub outputs: Vec<Output>,
+    /// Whether it is loaded into an engine.
+    pub load: bool,
+    /// Its names there.
+    pub names: Vec<String>,
+    /// Where it is pushed to.
+    pub push: Option<Reference>,
+    /// Where the secrets of steps come from.
+    pub secrets: Vec<SecretOption>,
+}
+
+/// Builds the image, and gives its digest; `None` where a stage alone was wanted.
+///
+/// # Errors
+/// When a package cannot be fetched, a step fails, or the image cannot be written.
+pub(crate) fn run(session: &Session, project: &Project, lock: &Lock, wishes: &Wishes) -> Result<Option<Digest>> {
+    let (began, start) = (SystemTime::now(), Instant::now());
+    let store = ops::store::open(session)?;
+    let journal = Journal::default();
+    let built = attempt(session, &store, project, lock, wishes, &journal);
+    record(session, &store, project, (began, start.elapsed()), built.as_ref(), journal);
+    built.map(|built| built.image.map(|image| image.index.digest))
+}
+
+fn attempt(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    lock: &Lock,
+    wishes: &Wishes,
+    journal: &Journal,
+) -> Result<Built> {
+    let start = Instant::now();
+    let plans = plans(project, lock, wishes)?;
+    let keeper = Keeper::gather(session, &wishes.secrets, &project.spec.secrets(), &plans)?;
+    let built = make(session, store, project, lock, (&plans, wishes), (journal, &keeper.secrets));
+    if let Ok(built) = &built {
+        session.say(&summary(built, wishes, start.elapsed()));
+    }
+    match (built, keeper.end()) {
+        (built, Ok(())) => built,
+        // What was built is where it was to be: but whoever relies on the exit code must know.
+        (Ok(_), Err(error)) => Err(error.into()),
+        (Err(why), Err(error)) => {
+            session.warn(&error.to_string());
+            Err(why)
+        }
+    }
+}
+
+/// Does what a build does while there are secrets.
+fn make(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    lock: &Lock,
+    (plans, wishes): (&[Plan], &Wishes),
+    (journal, secrets): (&Journal, &Secrets),
+) -> Result<Built> {
+    let pins = pins_for(lock, plans, wishes);
+    let built = match Tiers::open(session, &project.folder)? {
+        None => {
+            fetch_for(session, store, project, &pins, None)?;
+            execute(session, store, project, (plans, wishes), (journal, secrets, &Alone))?
+        }
+        Some(others) => {
+            // What is needed is fetched when it is: results of others may need nothing.
+            let lender = Lender::new(session, store, &others, project, pins);
+            let built = execute(session, store, project, (plans, wishes), (journal, secrets, &lender));
+            lender.give();
+            built?
+        }
+    };
+    if let Some(image) = &built.image {
+        export::all(session, store, image, &wishes.outputs, &wishes.names, wishes.load)?;
+        if let Some(reference) = &wishes.push {
+            push(session, store, project, (lock, image), reference)?;
+        }
+    }
+    // Once for all platforms.
+    let lines: BTreeSet<String> = built.image.iter().flat_map(|image| &image.parts).flat_map(dropped).collect();
+    for line in lines {
+        session.say(&line);
+    }
+    if let Some(line) = tainted(&built) {
+        session.say(&line);
+    }
+    Ok(built)
+}
+
+/// Says which steps read a cache, and what follows from that.
+fn tainted(built: &Built) -> Option<String> {
+    let steps = built.steps.iter().filter(|step| step.record.read_a_cache());
+    let steps: Vec<String> = steps.map(|step| format!("{}/{}", step.stage, step.step)).collect();
+    let what = if built.image.as_ref().is_some_and(|image| image.parts.iter().any(|part| part.tainted)) {
+        "the image"
+    } else {
+        "what came of it"
+    };
+    let told = format!(
+        "Read from caches by {}: {what} is not called reproducible, and its results are not shared.",
+        steps.join(", ")
+    );
+    Some(told).filter(|_| !steps.is_empty())
+}
+
+/// The most files that a line names.
+const MAX_NAMED: usize = 4;
+
+/// Says what the files of an image could do where they come from, and cannot in the image.
+fn dropped(image: &Assembled) -> Vec<String> {
+    let mut lines = Vec::new();
+    let count = image.stripped.len();
+    if count > 0 {
+        let mut names: Vec<String> = image.stripped.iter().take(MAX_NAMED).map(|path| format!("/{path}")).collect();
+        names.extend((count > MAX_NAMED).then(|| format!("{} more", count - MAX_NAMED)));
+        let names = names.join(", ");
+        lines.push(format!("Dropped set-id bits, which `image.allow.setuid` does not keep: {names}."));
+    }
+    for asked in &image.withheld {
+        let (package, path, capabilities) = (crate::neutral::line(&asked.package), &asked.path, &asked.capabilities);
+        lines.push(format!(
+            "Dropped {capabilities} of /{path}, which {package} asks for and `image.allow.capabilities` does not give."
+        ));
+    }
+    lines
+}
+
+/// Makes the plan for each platform that is wanted.
+///
+/// # Errors
+/// When the spec has not a platform, or the lock lacks something.
+pub(super) fn plans(project: &Project, lock: &Lock, wishes: &Wishes) -> Result<Vec<Plan>> {
+    let spec = &project.spec;
+    if let Some(platform) = wishes.platforms.iter().find(|platform| !spec.platforms.contains(platform)) {
+        let known = spec.platforms.iter().map(ToString::to_string).collect();
+        return Err(NoSuchPlatform { platform: *platform, known }.into());
+    }
+    let wanted = if wishes.platforms.is_empty() { &spec.platforms } else { &wishes.platforms };
+    let plan = |platform: &Platform| {
+        let mut plan = plan::plan(spec, lock, *platform)?;
+        if let Some(stage) = &wishes.target {
+            plan.narrow(stage);
+        }
+        Ok(plan)
+    };
+    wanted.iter().map(plan).collect()
+}
+
+/// A platform that the spec does not build for.
+#[derive(Debug, thiserror::Error)]
+#[error("the spec does not build for {platform}; it builds for {}", known.join(", "))]
+struct NoSuchPlatform {
+    platform: Platform,
+    known: Vec<String>,
+}
+
+impl Fault for NoSuchPlatform {
+    fn kind(&self) -> Kind {
+        Kind::Spec
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let all: Vec<&str> = self.known.iter().map(String::as_str).collect();
+        vec![format!("write `platforms: [{}, {}]` in the spec", all.join(", "), self.platform)]
+    }
+}
+
+fn push(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    (lock, image): (&Lock, &Joined),
+    reference: &Reference,
+) -> Result<()> {
+    let registries = ops::registries::client(session)?;
+    let target = RegistryTarget::open(&registries, reference)?;
+    let mut source = StoreSource::new(store, image);
+    if let Base::Image(base) = &project.spec.image.base
+        // Layers of an image in the same registry need not be sent to it. Nothing is asked of another.
+        && registries.read_at(base).host() == reference.host()
+    {
+        let pins = lock.images.iter().filter(|(key, _)| key.reference == *base);
+        let manifests = pins.map(|(_, pin)| pin.manifest);
+        source = source.on(registries.repository(base, Reach::Configured)?, manifests)?;
+    }
+    transfer::run(session, &source, &target, Referrers::LEFT).map(drop)
+}
+
+fn summary(built: &Built, wishes: &Wishes, took: Duration) -> String {
+    let took = terminal::duration(took);
+    let cached = built.steps.iter().filter(|step| step.cached).count();
+    let steps = match (built.steps.len() - cached, cached) {
+        (0, 0) => None,
+        (run, cached) => Some(format!("{run} of {} steps run", run + cached)),
+    };
+    let layers = built.image.as_ref().map(|image| {
+        let layers: BTreeMap<Digest, u64> = layers(image).map(|layer| (layer.digest, layer.size)).collect();
+        let size = terminal::bytes(layers.values().sum());
+        match image.parts.len() {
+            1 => format!("{} layers, {size}", layers.len()),
+            platforms => format!("{platforms} platforms, {} layers, {size}", layers.len()),
+        }
+    });
+    let what = match &wishes.target {
+        Some(stage) => format!("Ran the stage {stage}"),
+        None => format!("Built {}", wishes.names.join(", ")),
+    };
+    let told: Vec<String> = steps.into_iter().chain(layers).collect();
+    format!("{what} in {took}: {}.", told.join(", "))
+}
+
+fn layers(image: &Joined) -> impl Iterator<Item = &LayerInfo> {
+    image.parts.iter().flat_map(|part| &part.layers)
+}
+
+/// Gives what plans need of the lock: all that it has, unless a part alone is wanted.
+pub(super) fn pins_for(lock: &Lock, plans: &[Plan], wishes: &Wishes) -> Lock {
+    let mut lock = lock.clone();
+    if wishes.target.is_some() || !wishes.platforms.is_empty() {
+        let wanted: BTreeSet<Digest> = plans.iter().flat_map(Plan::packages).collect();
+        lock.packages.retain(|_, pin| wanted.contains(&pin.digest));
+        lock.images.retain(|key, _| plans.iter().any(|plan| plan.images.contains_key(&key.to_string())));
+    }
+    lock
+}
+
+/// Brings inputs into the store.
+pub(super) fn fetch_for(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    pins: &Lock,
+    others: Option<&Tiers>,
+) -> Result<()> {
+    fetch(session, store, pins, others)?;
+    ops::fetch::images(session, store, &project.spec, pins, others)?;
+    session.interrupt.check()
+}
+
+/// Brings packages and sources into the store: from the stores of others, and what they do not have from where it comes from.
+pub(crate) fn fetch(session: &Session, store: &Store, lock: &Lock, others: Option<&Tiers>) -> Result<()> {
+    if let Some(others) = others {
+        let missing = ops::fetch::missing(store, lock)?;
+        others.inputs(session, store, &missing.iter().map(Wanted::input).collect::<Vec<_>>())?;
+    }
+    let registry = || Ok(Registry::new(&session.config()?.debian, Apt::read(session)?));
+    let client = || ops::network::client(session, &Apt::read(session)?);
+    let elsewhere = others.and_then(Tiers::shown);
+    ops::fetch::packages(store, client, registry, lock, &*session.observer(), elsewhere.as_deref())?;
+    ops::fetch::commits(session, store, lock)
+}
+
+fn execute(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    (plans, wishes): (&[Plan], &Wishes),
+    around: Around<'_>,
+) -> Result<Built> {
+    with_build(session, store, project, (plans, wishes), around, |build| {
+        if wishes.target.is_some() { build.run_stages() } else { build.run() }
+    })
+}
+
+/// What stands around a build: what notes its inputs, its secrets, and what gives what the store does not have.
+pub(super) type Around<'a> = (&'a Journal, &'a Secrets, &'a dyn Supply);
+
+/// Puts a build together, and does something with it.
+pub(super) fn with_build<T>(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    (plans, wishes): (&[Plan], &Wishes),
+    (journal, secrets, supply): Around<'_>,
+    work: impl FnOnce(&Build<'_>) -> Result<T, BuildError>,
+) -> Result<T> {
+    let cancel = session.cancel()?;
+    let settings = settings(session, wishes)?;
+    let observer = session.observer();
+    let stopped = session.interrupt.flag();
+    let build = Build {
+        store,
+        project: &project.folder,
+        spec: &project.spec,
+        plans,
+        settings: &settings,
+        cancel,
+        stopped: &stopped,
+        observer: &*observer,
+        journal,
+        secrets,
+        supply,
+    };
+    work(&build).map_err(of_build)
+}
+
+fn settings(session: &Session, wishes: &Wishes) -> Result<Settings> {
+    let config = session.config()?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let default = bulla_sandbox::Limits::default();
+    let limits = config.limits;
+    Ok(Settings {
+        sandbox: bulla_sandbox::Options {
+            service_uid: config.store_uid.unwrap_or(ops::store::SERVICE_UID),
+            ..bulla_sandbox::Options::default()
+        },
+        limits: bulla_sandbox::Limits {
+            memory: limits.memory.unwrap_or(default.memory),
+            disk: limits.disk.unwrap_or(default.disk),
+            time: limits.time.unwrap_or(default.time),
+            processes: limits.processes.unwrap_or(default.processes),
+            ..default
+        },
+        jobs: wishes.jobs.or(config.jobs).unwrap_or(processors),
+        anew: wishes.anew.clone(),
+        clean: wishes.clean,
+    })
+}
+
+/// Takes the last lines of a failed step along.
+fn of_build(error: BuildError) -> CommandError {
+    match error {
+        BuildError::Unsupplied(Unsupplied { kind, hints, source }) => {
+            CommandError { kind, error: source, hints, excerpts: Vec::new(), log: None }
+        }
+        BuildError::Step { ref tail, .. } => {
+            let log = tail.clone();
+            CommandError::from(error).with_log(&log)
+        }
+        error => error.into(),
+    }
+}
+
+/// Adds the build and its steps to the history. A build does not fail because that cannot be done.
+fn record(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    (began, duration): (SystemTime, Duration),
+    built: Result<&Built, &CommandError>,
+    journal: Journal,
+) {
+    let record = BuildRecord {
+        id: 0,
+        project: project.folder.display().to_string(),
+        name: project.spec.name.to_string(),
+        started: began.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        duration,
+        outcome: match built {
+            Ok(_) => Outcome::Succeeded,
+            Err(error) if error.kind == Kind::Interrupted => Outcome::Interrupted,
+            Err(_) => Outcome::Failed,
+        },
+        digest: built.ok().and_then(|built| built.image.as_ref()).map(|image| image.index.digest),
+        details: details(project, built).to_string(),
+    };
+    if let Err(error) = store.record_build(&record, &ops::journal::rows(journal.into_notes())) {
+        session.warn(&format!("the build is not in the history: {error}"));
+    }
+}
+
+/// What the history has beside the outcome.
+fn details(project: &Project, built: Result<&Built, &CommandError>) -> serde_json::Value {
+    let mut details = match built {
+        Ok(built) => {
+            let refusals = |step: &StepRecord| step.record.refusals.len() as u64 + step.record.refusals_dropped;
+            serde_json::json!({
+                "steps": built.steps.len(),
+                "cached": built.steps.iter().filter(|step| step.cached).count(),
+                "refusals": built.steps.iter().map(refusals).sum::<u64>(),
+                "tainted": built.steps.iter().any(|step| step.tainted),
+                "layers": built.image.as_ref().map(|image| layers(image).count()),
+            })
+        }
+        Err(error) => serde_json::json!({ "error": crate::neutral::lines(&error.error.to_string()) }),
+    };
+    // For `bulla explain`: where the sources were from that do not lie in the project.
+    let lock = ops::lock::read(project).ok().flatten().unwrap_or_default();
+    let sources: BTreeMap<String, String> =
+        lock.sources.iter().map(|(name, pin)| (name.to_string(), ops::lock::described(pin))).collect();
+    if !sources.is_empty() {
+        details["sources"] = serde_json::json!(sources);
+    }
+    details
+}

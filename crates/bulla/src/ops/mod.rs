@@ -1,0 +1,19 @@
+//! What commands share: each is one named effect on the network, the store or the project.
+
+pub(crate) mod build;
+pub(crate) mod bundle;
+pub(crate) mod export;
+pub(crate) mod fetch;
+pub(crate) mod git;
+pub(crate) mod journal;
+pub(crate) mod lock;
+pub(crate) mod network;
+pub(crate) mod platform;
+pub(crate) mod project;
+pub(crate) mod registries;
+pub(crate) mod shell;
+pub(crate) mod store;
+pub(crate) mod trace;
+pub(crate) mod transfer;
+pub(crate) mod watch;
+pub(crate) mod workspace;

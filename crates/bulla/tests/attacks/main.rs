@@ -1,0 +1,18 @@
+//! Attacks and bad input, mounted on the real program from end to end. Each has a control that shows that the same build
+//! succeeds when nothing is wrong.
+
+mod base;
+mod bundle;
+mod debs;
+mod hosts;
+mod index;
+mod kills;
+mod lock;
+mod outputs;
+mod remote;
+mod secrets;
+mod signed;
+mod spec;
+mod steps;
+mod store;
+mod world;

@@ -1,0 +1,15 @@
+//! The projects of `examples/`, built from real packages of this machine's release and then run; and what holds of them:
+//! the same digest whoever builds, and nothing reached from a step.
+
+mod caches;
+mod hello;
+mod hermetic;
+mod nginx;
+mod private_base;
+mod redis;
+mod reproducible;
+mod roots;
+mod signed_tag;
+mod trixie;
+mod two_platforms;
+mod world;
