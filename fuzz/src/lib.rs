@@ -1,0 +1,88 @@
+//! Gives foreign bytes to each parser, and holds what must be true of every answer.
+//!
+//! A target is a function of bytes that panics when something is wrong. Two things drive them: `tests/replay.rs`, an
+//! ordinary test that gives them the seeds and what comes of the seeds by fixed mutations; and `libfuzzer/`, which looks for
+//! new ways by coverage (`fuzz/run`). A new parser of foreign bytes needs a function here, its line in [`TARGETS`], and a seed.
+
+mod debian;
+mod git;
+mod image;
+mod layout;
+mod lent;
+mod model;
+mod package;
+mod registry;
+mod secret;
+mod signed;
+mod source;
+mod url;
+
+/// A function that gives bytes to a parser.
+pub type Target = fn(&[u8]);
+
+/// All targets by name; the seeds of each are in `seeds/NAME/`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("spec", model::spec),
+    ("workspace", model::workspace),
+    ("lock", model::lock),
+    ("tree", model::tree),
+    ("path", model::path),
+    ("glob", model::glob),
+    ("inrelease", signed::inrelease),
+    ("release", signed::release),
+    ("keyring", signed::keyring),
+    ("packages", debian::packages),
+    ("solve", debian::solve),
+    ("relation", debian::relation),
+    ("version", debian::version),
+    ("apt", debian::apt),
+    ("deb", package::deb),
+    ("data", package::data),
+    ("scripts", image::scripts),
+    ("library", image::library),
+    ("archive", layout::archive),
+    ("document", layout::document),
+    ("layer", layout::layer),
+    ("source", source::source),
+    ("patch", source::patch),
+    ("description", source::description),
+    ("sources", source::sources),
+    ("signature", source::signature),
+    ("git_pack", git::pack),
+    ("git_object", git::object),
+    ("git_talk", git::talk),
+    ("git_signed", git::signed),
+    ("git_modules", git::modules),
+    ("url", url::url),
+    ("reference", registry::reference),
+    ("challenge", registry::challenge),
+    ("manifest", registry::manifest),
+    ("capability", model::capability),
+    ("statement", lent::statement),
+    ("packed", lent::packed),
+    ("bundle", lent::bundle),
+    ("secret", secret::secret),
+];
+
+/// Finds a target by its name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
+}
+
+/// Gives the bytes as text, as far as they are UTF-8; most parsers are given text, and the step before is not theirs.
+fn text(bytes: &[u8]) -> &str {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+    }
+}
+
+/// Writes an error with all its sources and hints, for writing it must not fail either.
+fn shown(error: &(impl bulla_model::Fault + 'static)) {
+    let mut next: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = next {
+        assert!(!error.to_string().is_empty());
+        next = error.source();
+    }
+    let _ = (error.kind(), error.hints());
+}
