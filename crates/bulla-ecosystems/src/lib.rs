@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod debian;
+pub mod dependencies;
 mod extended;
 pub mod git;
 pub mod signature;

@@ -8,11 +8,13 @@
 //! - [`spec`]: `bulla.yaml`, checked and evaluated; [`lock`]: `bulla.lock`;
 //! - [`image`]: what an image is made of; [`layers`]: the cut; [`tar`], [`oci`]: the formats it is written in;
 //! - [`secret`]: bytes that nothing shows and that are wiped;
+//! - [`ecosystem`]: the kinds of language packages;
 //! - [`git`]: what names things in a git repository;
 //! - [`fault`]: whose fault an error is, and so which exit code it has; [`login`]: what no error shows.
 
 pub mod capability;
 pub mod digest;
+pub mod ecosystem;
 pub mod fault;
 pub mod git;
 pub mod image;
@@ -32,6 +34,7 @@ mod yaml;
 
 pub use capability::Capabilities;
 pub use digest::{DiffId, Digest, Hasher};
+pub use ecosystem::Ecosystem;
 pub use fault::{Fault, Kind};
 pub use git::{GitId, GitRevision};
 pub use lock::Lock;

@@ -1,0 +1,138 @@
+//! What lock files say of the bytes that they mean.
+
+use std::io;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sha2::{Sha256, Sha512};
+
+use super::ReadSeek;
+
+/// A hash of a native lock file that is strong enough to pin by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hash {
+    /// The SHA-256 of the file.
+    Sha256([u8; 32]),
+    /// The SHA-512 of the file.
+    Sha512([u8; 64]),
+    /// `h1:` of Go: the SHA-256 of a list of the files in a zip archive, or of a `go.mod` (golang.org/x/mod/sumdb/dirhash, "Hash1").
+    Go1([u8; 32]),
+}
+
+/// Text that is no such hash.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseHashError {
+    /// Another algorithm, which is too weak or unknown.
+    #[error("the algorithm `{0}` cannot pin anything")]
+    Algorithm(String),
+    /// Not as long as the algorithm says, or no hexadecimal or base64 text.
+    #[error("`{0}` is no hash of its algorithm")]
+    Malformed(String),
+}
+
+impl Hash {
+    /// Reads hexadecimal digits of an algorithm (`sha256`, `sha512`), as Python's and Rust's lock files have them.
+    ///
+    /// # Errors
+    /// When the algorithm is another, or the digits are not those of it.
+    pub fn from_hex(algorithm: &str, digits: &str) -> Result<Self, ParseHashError> {
+        let malformed = || ParseHashError::Malformed(digits.chars().take(140).collect());
+        match algorithm {
+            "sha256" => unhex(digits).map(Self::Sha256).ok_or_else(malformed),
+            "sha512" => unhex(digits).map(Self::Sha512).ok_or_else(malformed),
+            _ => Err(ParseHashError::Algorithm(algorithm.chars().take(20).collect())),
+        }
+    }
+
+    /// Reads base64 text of an algorithm, as subresource integrity (W3C) and Go have it: `sha512`, `sha256` or `h1`.
+    ///
+    /// # Errors
+    /// When the algorithm is another, or the text is no such hash.
+    pub fn from_base64(algorithm: &str, text: &str) -> Result<Self, ParseHashError> {
+        let malformed = || ParseHashError::Malformed(text.chars().take(140).collect());
+        let bytes = || STANDARD.decode(text).map_err(|_| malformed());
+        match algorithm {
+            "sha512" => bytes()?.try_into().map(Self::Sha512).map_err(|_| malformed()),
+            "sha256" => bytes()?.try_into().map(Self::Sha256).map_err(|_| malformed()),
+            "h1" => bytes()?.try_into().map(Self::Go1).map_err(|_| malformed()),
+            _ => Err(ParseHashError::Algorithm(algorithm.chars().take(20).collect())),
+        }
+    }
+
+    /// Says whether these bytes are meant.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn matches(&self, body: &mut dyn ReadSeek) -> io::Result<bool> {
+        body.rewind()?;
+        match self {
+            Self::Sha256(expected) => Ok(digest::<Sha256>(body)? == expected),
+            Self::Sha512(expected) => Ok(digest::<Sha512>(body)? == expected),
+            Self::Go1(_) => Err(io::Error::other("Go's sums are not read yet")),
+        }
+    }
+}
+
+impl std::fmt::Display for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sha256(bytes) => write!(f, "sha256-{}", STANDARD.encode(bytes)),
+            Self::Sha512(bytes) => write!(f, "sha512-{}", STANDARD.encode(bytes)),
+            Self::Go1(bytes) => write!(f, "h1:{}", STANDARD.encode(bytes)),
+        }
+    }
+}
+
+fn digest<D: sha2::Digest>(body: &mut dyn ReadSeek) -> io::Result<Vec<u8>> {
+    let mut hasher = D::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match body.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().to_vec()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    if digits.len() != 2 * N || !digits.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        let value = |digit: u8| char::from(digit).to_digit(16);
+        *byte = (value(pair[0])? * 16 + value(pair[1])?) as u8;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_from_others() {
+        for hash in [
+            Hash::from_hex("sha256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            Hash::from_base64(
+                "sha512",
+                "3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==",
+            ),
+        ] {
+            let hash = hash.expect("a hash");
+            assert!(hash.matches(&mut Cursor::new(b"abc")).expect("it is read"));
+            assert!(!hash.matches(&mut Cursor::new(b"abd")).expect("it is read"));
+        }
+    }
+
+    #[test]
+    fn what_is_weak_or_malformed_is_no_hash() {
+        assert_eq!(Hash::from_hex("md5", "00"), Err(ParseHashError::Algorithm("md5".to_owned())));
+        assert_eq!(Hash::from_base64("sha1", "AA=="), Err(ParseHashError::Algorithm("sha1".to_owned())));
+        for text in ["", "00", "+0", &"é".repeat(32), &"0g".repeat(32)] {
+            assert!(matches!(Hash::from_hex("sha256", text), Err(ParseHashError::Malformed(_))), "{text}");
+            assert!(matches!(Hash::from_base64("sha256", text), Err(ParseHashError::Malformed(_))), "{text}");
+        }
+    }
+}

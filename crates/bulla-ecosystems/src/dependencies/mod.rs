@@ -1,0 +1,204 @@
+//! Dependencies of a program: what the lock files of package managers name, where it is had, and how it is served to them.
+//!
+//! One ecosystem goes this way, without touching a disk or network itself:
+//!
+//! 1. [`Native::read`] makes [`Locked`] of a native lock file and the files beside it that it needs. Nothing is run or resolved.
+//! 2. Where a lock file does not say where its files are, [`Native::questions`] has the documents of the registry that do, and
+//!    [`Native::answer`] takes what came. Answers add places and names of files; never a hash.
+//! 3. The caller fetches each artifact from the first of its places that has it, and verifies it by [`Hash::matches`].
+//! 4. [`Native::repository`] makes of the verified artifacts what a client may ask for: every path, and nothing else exists. A path
+//!    belongs to one artifact, by registry, name, version and hash.
+//! 5. [`Native::client`] says how the unmodified client finds it: variables, and files that are mounted where nothing of the project lies.
+//! 6. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
+
+mod hash;
+mod repository;
+
+use std::io;
+
+use bulla_model::{CleanPath, Ecosystem, Fault, Kind};
+
+pub use self::{
+    hash::{Hash, ParseHashError},
+    repository::{Answer, Body, Client, Repository, Request, Route},
+};
+
+/// The most artifacts that one native lock file may name.
+pub const MAX_ARTIFACTS: usize = 100_000;
+
+/// The files that a lock file is read with, as they are in the source. Paths are relative to the source's top.
+pub trait Files {
+    /// Gives the content of a regular file of at most `limit` bytes; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is longer.
+    fn read(&self, path: &CleanPath, limit: u64) -> io::Result<Option<Vec<u8>>>;
+}
+
+/// A reader of the bytes of an artifact, which is in the store and verified.
+pub trait ReadSeek: io::Read + io::Seek {}
+
+impl<T: io::Read + io::Seek> ReadSeek for T {}
+
+/// The verified bytes of artifacts.
+pub trait Bodies {
+    /// Opens an artifact by its place in [`Locked::artifacts`].
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    fn open(&self, artifact: usize) -> io::Result<Box<dyn ReadSeek + '_>>;
+}
+
+/// One file that a native lock file names: one input of the build.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Artifact {
+    /// The package's name, as its ecosystem normalises it.
+    pub name: String,
+    /// Its version, as the lock file has it.
+    pub version: String,
+    /// The name of the file in its registry, or what stands for it. With name and version it is unique in a lock.
+    pub file: String,
+    /// What the lock file says that the bytes are; any one is enough, all that are there are checked. Empty for what the lock file
+    /// leaves open: that needs a pin in `bulla.lock`.
+    pub hashes: Vec<Hash>,
+    /// Where it may be had, the first that has it counts. Empty while a question is open.
+    pub places: Vec<Place>,
+    /// The line of the lock file that names it, from 1.
+    pub line: u32,
+}
+
+impl Artifact {
+    /// Gives its package URL (purl specification): a name with slashes has its namespace before the last one.
+    pub fn purl(&self, ecosystem: Ecosystem) -> String {
+        format!("pkg:{}/{}@{}", ecosystem.purl_type(), escaped(&self.name), escaped(&self.version))
+    }
+}
+
+/// Percent-encodes what a purl may not have as it is.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' | b'/' | b':' => {
+                out.push(char::from(byte))
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// Where an artifact may be had.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A path of the ecosystem's registry, relative to its base; which registry that is for this name, the configuration says.
+    Registry(String),
+    /// A whole address that the lock file or the registry gave. A lock file that comes from a stranger can have any: it is asked
+    /// without credentials of other origins, and never on this machine's own addresses.
+    Url(String),
+}
+
+/// A document of a registry that says where artifacts are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Question {
+    /// The package that it is about: the configuration may have a registry for it alone.
+    pub name: String,
+    /// The path, relative to the registry's base.
+    pub path: String,
+    /// The media types that are accepted, as the `Accept` header has them.
+    pub accept: &'static str,
+    /// The most bytes that an answer may have.
+    pub limit: u64,
+}
+
+/// What a native lock file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locked {
+    /// The kind.
+    pub ecosystem: Ecosystem,
+    /// The lock file, relative to the top of its source.
+    pub file: CleanPath,
+    /// What has to be had, in a fixed order, each once. What other platforms alone need is not among it.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// Something is wrong with a native lock file or what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}{}: {what}", line.map(|line| format!(":{line}")).unwrap_or_default())]
+pub struct LockFileError {
+    /// The file, relative to the top of its source.
+    pub file: String,
+    /// The line, from 1, where it is known.
+    pub line: Option<u32>,
+    /// What is wrong, with the offending value.
+    pub what: String,
+    /// What to do about it.
+    pub hints: Vec<String>,
+}
+
+impl Fault for LockFileError {
+    fn kind(&self) -> Kind {
+        Kind::Spec
+    }
+
+    fn hints(&self) -> Vec<String> {
+        self.hints.clone()
+    }
+}
+
+/// An artifact is not what its lock file or its name says, or a registry's answer is no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{artifact}: {what}")]
+pub struct ArtifactError {
+    /// Name, version and file; or the path of a registry.
+    pub artifact: String,
+    /// What is wrong.
+    pub what: String,
+    /// What lies beneath.
+    #[source]
+    pub source: Option<io::Error>,
+}
+
+impl Fault for ArtifactError {
+    fn kind(&self) -> Kind {
+        Kind::Integrity
+    }
+}
+
+/// What each ecosystem knows of its lock files and its client. The values hold what was read.
+pub trait Native: std::fmt::Debug + Send + Sync {
+    /// Gives what has to be fetched.
+    fn locked(&self) -> &Locked;
+
+    /// Gives the documents that say where the artifacts are which have no place yet; none when all have.
+    fn questions(&self) -> Vec<Question>;
+
+    /// Takes the answer to a question: `None` where the registry has no such document.
+    ///
+    /// # Errors
+    /// When it is not what the protocol says, or does not have what the lock file names.
+    fn answer(&mut self, question: &Question, bytes: Option<&[u8]>) -> Result<(), ArtifactError>;
+
+    /// Gives what a client may ask for. Reads what is in artifacts where the protocol needs it, and checks that each is the package it
+    /// is said to be.
+    ///
+    /// # Errors
+    /// When an artifact is another package than the lock file says, or is damaged.
+    fn repository(&self, bodies: &dyn Bodies) -> Result<Repository, ArtifactError>;
+
+    /// Says how the client finds the repository at `base` (`http://127.0.0.1:PORT`, no slash at the end).
+    fn client(&self, base: &str) -> Client;
+
+    /// Says why a client was not served, when that can be told: what it asked for, what the lock has, what to do.
+    fn diagnose(&self, request: &Request) -> Option<String>;
+}
+
+/// The readers of lock files, by the names that they have on disk.
+pub fn usual_files(ecosystem: Ecosystem) -> &'static [&'static str] {
+    match ecosystem {
+        Ecosystem::Npm => &["npm-shrinkwrap.json", "package-lock.json"],
+        Ecosystem::Pypi => &["uv.lock", "pylock.toml", "requirements.txt"],
+        Ecosystem::Cargo => &["Cargo.lock"],
+        Ecosystem::Go => &["go.sum"],
+    }
+}
