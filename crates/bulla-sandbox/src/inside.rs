@@ -17,7 +17,7 @@ use rustix::{
     thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets},
 };
 
-use crate::{emulate, net::RESOLVER, prepare::Prepared, root, stage::Stage, sys, wire, wire::Message};
+use crate::{emulate, net::RESOLVER, prepare::Prepared, root, serve, stage::Stage, sys, wire, wire::Message};
 
 /// Where and why the set-up failed.
 #[derive(Debug, Clone, Copy)]
@@ -78,10 +78,11 @@ fn set_up(prepared: &mut Prepared, streams: &Streams) -> Result<std::convert::In
         None => emulate::shut_out(),
     }
     let resolver = network()?;
+    let listener = prepared.listen.map(serve::listener).transpose().at(Stage::Listen)?;
     rustix::system::sethostname(&prepared.hostname).at(Stage::Hostname)?;
     root::enter(prepared)?;
     prepared.forget_secret_files();
-    hand_out(control, resolver).at(Stage::Handover)?;
+    hand_out(control, resolver, listener).at(Stage::Handover)?;
     limits(prepared).at(Stage::Limits)?;
     rustix::process::chdir(prepared.cwd.as_c_str()).at(Stage::WorkingDirectory)?;
     drop_privileges(prepared).at(Stage::Privileges)?;
@@ -125,11 +126,18 @@ fn network() -> Result<OwnedFd, Failure> {
     Ok(socket)
 }
 
-/// Gives the supervisor the resolver's socket, the root and the process directory as they are seen inside.
-fn hand_out(control: BorrowedFd<'_>, resolver: OwnedFd) -> Result<(), Errno> {
+/// Gives the supervisor the resolver's socket, the root and the process directory as they are seen inside, and the socket on
+/// which the caller answers. None of them stays here.
+fn hand_out(control: BorrowedFd<'_>, resolver: OwnedFd, listener: Option<OwnedFd>) -> Result<(), Errno> {
     let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let proc = rustix::fs::open(c"/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    wire::send(control, Message::Inside, &[resolver.as_fd(), root.as_fd(), proc.as_fd()])
+    match &listener {
+        Some(listener) => {
+            let fds = [resolver.as_fd(), root.as_fd(), proc.as_fd(), listener.as_fd()];
+            wire::send(control, Message::Inside, &fds)
+        }
+        None => wire::send(control, Message::Inside, &[resolver.as_fd(), root.as_fd(), proc.as_fd()]),
+    }
 }
 
 fn limits(prepared: &Prepared) -> Result<(), Errno> {
