@@ -64,7 +64,7 @@ struct Running {
 }
 
 /// Binds the helper's life to the caller's, and takes the identity that sandboxes have.
-fn begin(args: &mut impl Iterator<Item = OsString>) -> io::Result<()> {
+pub(crate) fn begin(args: &mut impl Iterator<Item = OsString>) -> io::Result<()> {
     let mut next = || args.next().and_then(|word| word.into_string().ok());
     let parent = next().and_then(|word| i32::from_str(&word).ok());
     let service = next().unwrap_or_default();

@@ -22,8 +22,8 @@ use crate::{emulate, net::RESOLVER, prepare::Prepared, root, serve, stage::Stage
 /// Where and why the set-up failed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Failure {
-    stage: Stage,
-    errno: Errno,
+    pub(crate) stage: Stage,
+    pub(crate) errno: Errno,
 }
 
 /// Names the stage at which something failed.
@@ -72,7 +72,7 @@ fn at_control() -> bool {
 fn set_up(prepared: &mut Prepared, streams: &Streams) -> Result<std::convert::Infallible, Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Stage::Descriptors)?;
     let control = arrange(streams).at(Stage::Descriptors)?;
-    identity(prepared).at(Stage::Identity)?;
+    map_ids(&prepared.uid_map, &prepared.gid_map).at(Stage::Identity)?;
     match &prepared.emulation {
         Some(registration) => emulate::register(registration).at(Stage::Emulation)?,
         None => emulate::shut_out(),
@@ -85,7 +85,7 @@ fn set_up(prepared: &mut Prepared, streams: &Streams) -> Result<std::convert::In
     hand_out(control, resolver, listener).at(Stage::Handover)?;
     limits(prepared).at(Stage::Limits)?;
     rustix::process::chdir(prepared.cwd.as_c_str()).at(Stage::WorkingDirectory)?;
-    drop_privileges(prepared).at(Stage::Privileges)?;
+    drop_privileges(prepared.capabilities).at(Stage::Privileges)?;
     let listener = sys::install_filter(prepared.filter).at(Stage::Filter)?;
     rustix::io::write(control, &Message::Listener { number: listener }.encode()).at(Stage::Handover)?;
     await_go(control).at(Stage::Handover)?;
@@ -107,10 +107,11 @@ fn arrange(streams: &Streams) -> Result<BorrowedFd<'static>, Errno> {
     }
 }
 
-fn identity(prepared: &Prepared) -> Result<(), Errno> {
+/// Maps the one id of a new user namespace.
+pub(crate) fn map_ids(uid_map: &str, gid_map: &str) -> Result<(), Errno> {
     put(c"/proc/self/setgroups", b"deny")?;
-    put(c"/proc/self/gid_map", prepared.gid_map.as_bytes())?;
-    put(c"/proc/self/uid_map", prepared.uid_map.as_bytes())
+    put(c"/proc/self/gid_map", gid_map.as_bytes())?;
+    put(c"/proc/self/uid_map", uid_map.as_bytes())
 }
 
 fn put(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
@@ -166,8 +167,9 @@ fn await_go(control: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-fn drop_privileges(prepared: &Prepared) -> Result<(), Errno> {
-    let keep = CapabilitySet::from_bits_retain(prepared.capabilities);
+/// Gives up every capability but these, and the ways to get others.
+pub(crate) fn drop_privileges(capabilities: u64) -> Result<(), Errno> {
+    let keep = CapabilitySet::from_bits_retain(capabilities);
     for number in 0..=LAST_CAPABILITY {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         if keep.contains(capability) {
@@ -181,7 +183,7 @@ fn drop_privileges(prepared: &Prepared) -> Result<(), Errno> {
         }
     }
     rustix::thread::clear_ambient_capability_set()?;
-    if prepared.capabilities == 0 {
+    if capabilities == 0 {
         use CapabilitiesSecureBits as Bits;
         let bits = Bits::NO_ROOT
             | Bits::NO_ROOT_LOCKED

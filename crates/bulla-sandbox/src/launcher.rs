@@ -147,6 +147,15 @@ impl Launcher {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    pub(crate) fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// The sealed copy of this program.
+    pub(crate) fn image(&self) -> &Arc<File> {
+        &self.shared.image
+    }
+
     /// Says how limits will be enforced.
     pub fn rung(&self) -> Rung {
         self.shared.ladder.rung()

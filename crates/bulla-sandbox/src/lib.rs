@@ -15,6 +15,7 @@
 compile_error!("the sandbox knows the system calls of Linux on x86-64 only");
 
 mod bpf;
+mod cell;
 mod doctor;
 mod emulate;
 mod error;
@@ -42,6 +43,7 @@ mod watch;
 mod wire;
 mod worker;
 
+pub use cell::{Cell, Entered, MAX_CELL_MESSAGE, receive};
 pub use doctor::{Finding, State, diagnose};
 pub use error::Error;
 pub use helper::intercept;
