@@ -11,7 +11,7 @@ use std::{
     io,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::ffi::{OsStrExt as _, OsStringExt as _},
+        unix::ffi::OsStringExt as _,
     },
     path::Path,
     sync::Arc,
@@ -116,7 +116,7 @@ impl Cell {
         Ok(wire::send(self.socket.as_fd(), Message::Go, fds)?)
     }
 
-    /// Tells the process that nothing more will come: [`Entered::receive`] gives `None` there.
+    /// Tells the process that nothing more will come: [`receive`] gives `None` there.
     ///
     /// # Errors
     /// When the process has ended.
@@ -194,14 +194,6 @@ impl Drop for Cell {
 }
 
 impl Entered {
-    /// Receives descriptors of the caller; `None` when nothing more will come.
-    ///
-    /// # Errors
-    /// When they cannot be received.
-    pub fn receive(&self) -> io::Result<Option<Vec<OwnedFd>>> {
-        receive(&self.socket)
-    }
-
     /// Ends the process.
     pub fn end(code: i32) -> ! {
         sys::exit(code)

@@ -13,12 +13,16 @@
 //! One thread serves all connections, as they get ready: the clients are a handful of processes on the same machine, and
 //! a blob goes from the page cache to the socket without a copy.
 
+mod answer;
+mod connection;
+mod engine;
 mod error;
 mod record;
+pub mod request;
 mod server;
 mod table;
 
 pub use error::Error;
-pub use record::{Report, Served};
+pub use record::{Heard, Report, Served};
 pub use server::{Server, intercept};
 pub use table::{Body, MAX_PATH, Route, Table};

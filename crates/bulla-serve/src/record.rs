@@ -16,8 +16,6 @@ const MAX_KNOWN: usize = 200_000;
 /// The longest path that is remembered of what is not there.
 pub(crate) const MAX_SHOWN: usize = 1024;
 const MAX_METHOD: usize = 16;
-/// The longest record, as it is sent.
-pub(crate) const MAX_RECORD: usize = 2048;
 
 /// What a server was asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

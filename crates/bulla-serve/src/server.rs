@@ -10,9 +10,11 @@ use bulla_sandbox::{Cell, Connection, Entered, Launcher, Serve};
 use rustix::event::EventfdFlags;
 
 use crate::{
+    connection::Desk,
+    engine::{self, Limits, Wires},
     error::Error,
     record::{Heard, Report},
-    table::Table,
+    table::{Index, Table},
 };
 
 /// The name under which the program is executed as the server.
@@ -79,8 +81,14 @@ impl Serve for Server {
 /// [`bulla_sandbox::intercept`].
 pub fn intercept() {
     if let Some(entered) = Cell::enter(NAME) {
-        let Entered { socket, folder, files } = entered;
-        drop((socket, folder, files));
-        Entered::end(1)
+        Entered::end(i32::from(attend(entered).is_none()))
     }
+}
+
+/// Serves in the process of the server; `None` when that failed.
+fn attend(entered: Entered) -> Option<()> {
+    let Entered { socket, folder, files } = entered;
+    let [table, refused] = <[OwnedFd; 2]>::try_from(bulla_sandbox::receive(&socket).ok()??).ok()?;
+    let desk = Desk::new(Index::read(table)?, folder);
+    engine::serve(desk, Wires { control: socket, refused }, Limits::within(files)).ok()
 }
