@@ -165,6 +165,11 @@ impl Cell {
         if args.next().is_none_or(|word| word != name) {
             return None;
         }
+        // What the caller had open is nobody's here.
+        // SAFETY: this process has just begun, and owns no descriptor above the three streams.
+        if unsafe { sys::close_from(3) }.is_err() {
+            sys::exit(1);
+        }
         let socket = io::stdin().as_fd().try_clone_to_owned();
         let Ok(socket) = socket else { sys::exit(1) };
         match shut_in(&mut args) {
@@ -215,8 +220,6 @@ fn shut_in(args: &mut impl Iterator<Item = OsString>) -> Result<(Option<OwnedFd>
     helper::begin(args).map_err(errno).at(Stage::Descriptors)?;
     let folder = args.next().map(OsString::into_vec).filter(|path| !path.is_empty());
     let folder = folder.map(CString::new).transpose().map_err(|_| Errno::INVAL).at(Stage::Binds)?;
-    // SAFETY: nothing of this process has a descriptor above these three yet but the copy of the socket, which is the fourth.
-    unsafe { sys::close_from(4) }.at(Stage::Descriptors)?;
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     // SAFETY: this process has one thread.
     unsafe { sys::unshare() }.at(Stage::Namespaces)?;

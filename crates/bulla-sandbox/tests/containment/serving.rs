@@ -279,7 +279,8 @@ fn attempts(folder: Option<BorrowedFd<'_>>) -> String {
         call(libc::SYS_openat2, &[dir.into(), path.as_ptr() as i64, how.as_ptr() as i64, 24])
     };
     let dir = folder.map_or(libc::AT_FDCWD, |folder| folder.as_raw_fd());
-    let pair = call(libc::SYS_socketpair, &[1, 1, 0, [0_i32; 2].as_ptr() as i64]);
+    let mut both = [0_i32; 2];
+    let pair = call(libc::SYS_socketpair, &[1, 1, 0, both.as_mut_ptr() as i64]);
     let code = i64::from(libc::PROT_READ | libc::PROT_EXEC);
     let private = i64::from(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     let mut all = vec![
