@@ -61,9 +61,8 @@ fn curl_gets_what_is_there(world: &World) {
     // A body that curl announces, and waits with.
     let said = text(&["-o", "/dev/null", "-w", "%{http_code}", "-H", "Expect: 100-continue", "-d", "x=y", &scoped]);
     assert_eq!(said, "405");
-    let big = large();
     let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), big).expect("written");
+    std::fs::write(file.path(), large()).expect("written");
     let data = format!("@{}", file.path().display());
     let said = text(&["-o", "/dev/null", "-w", "%{http_code}", "--data-binary", &data, "-H", "Expect:", &scoped]);
     assert_eq!(said, "405", "one with five megabytes that nobody reads");

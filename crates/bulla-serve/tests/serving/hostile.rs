@@ -46,7 +46,11 @@ fn what_is_no_request_is_refused_and_recorded(world: &World) {
     for (text, status) in &cases {
         let said = served.raw(text.as_bytes());
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{text:?}: {said:?}");
-        assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "what follows is not read as a request: {said:?}");
+        assert_eq!(
+            said.matches("\r\nConnection: close\r\n").count(),
+            1,
+            "what follows is not read as a request: {said:?}"
+        );
     }
     // What is sent after a body that nobody reads is not a request either.
     let smuggled = format!(

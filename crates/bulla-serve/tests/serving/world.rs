@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -29,8 +30,9 @@ pub(crate) struct Served {
 /// A blob that does not fit into any buffer on its way.
 pub(crate) const LARGE: usize = 5 << 20;
 
-pub(crate) fn large() -> Vec<u8> {
-    (0..LARGE).map(|number| (number * 31 % 251) as u8).collect()
+pub(crate) fn large() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| (0..LARGE).map(|number| (number * 31 % 251) as u8).collect())
 }
 
 impl World {
@@ -40,7 +42,7 @@ impl World {
         fs::create_dir(folder.path().join("blobs")).expect("a folder");
         let launcher = Launcher::start(Options::default()).expect("the launcher starts");
         let world = Self { folder, launcher };
-        world.blob(&large());
+        world.blob(large());
         world
     }
 
@@ -59,7 +61,7 @@ impl World {
         let bytes = |text: &str| Body::Bytes(text.as_bytes().to_vec());
         let routes = vec![
             route("/npm/@scope/name", bytes("{\"name\":\"@scope/name\"}\n")),
-            route("/npm/large.tgz", self.blob(&large())),
+            route("/npm/large.tgz", Body::Blob { digest: Digest::of(large()), size: LARGE as u64 }),
             Route { accept: Some("application/vnd.x+json".to_owned()), ..route("/simple/x/", bytes("{}")) },
             route("/simple/x/", bytes("<a>")),
             Route { status: 410, ..route("/go/gone", bytes("gone\n")) },
@@ -76,6 +78,8 @@ impl World {
     pub(crate) fn serve_table(&self, table: &Table) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
+        // As many may wait as at the socket that the sandbox makes.
+        rustix::net::listen(&listener, 4096).expect("it listens");
         let mut server = Server::start(&self.launcher, table).unwrap_or_else(|error| panic!("{error:?}"));
         server.listen(listener.into()).expect("it takes its socket");
         Served { server, address }
