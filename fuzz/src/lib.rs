@@ -13,6 +13,7 @@ mod model;
 mod package;
 mod registry;
 mod secret;
+mod served;
 mod signed;
 mod source;
 mod url;
@@ -54,6 +55,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("git_signed", git::signed),
     ("git_modules", git::modules),
     ("url", url::url),
+    ("request", served::request),
+    ("served", served::served),
     ("reference", registry::reference),
     ("challenge", registry::challenge),
     ("manifest", registry::manifest),

@@ -80,10 +80,10 @@ fn ten_thousand_connections_starve_nobody(world: &World) {
     let mut held: Vec<TcpStream> = Vec::new();
     for number in 0..MANY {
         let mut stream = served.connect();
-        // A third is silent, a third has begun a head, and a third is at its body and does not read it.
-        let begun: &[u8] = match number % 3 {
-            0 => b"",
-            1 => b"GET /npm/lar",
+        // Some are silent, some have begun a head, and some are at a body and do not read it.
+        let begun: &[u8] = match number % 10 {
+            0..5 => b"",
+            5..9 => b"GET /npm/lar",
             _ => b"GET /npm/large.tgz HTTP/1.1\r\nHost: h\r\n\r\n",
         };
         // It may have been ended already, to make room.
