@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -60,6 +60,8 @@ pub(crate) struct Context<'a> {
     /// The folder has the mount points that runs share: one of this build alone, for what an earlier one left would have
     /// to be verified.
     pub(crate) launcher: OnceLock<(Launcher, Scratch)>,
+    /// Held while the launcher is started: there is one of it.
+    pub(crate) starting: Mutex<()>,
     /// Set when this host was found to mount no overlays: what runs after that runs on copies.
     pub(crate) without_overlay: AtomicBool,
     /// Set for a second try: a result counts only when its trees are there and verify.
@@ -72,12 +74,28 @@ impl Context<'_> {
         if let Some((launcher, _)) = self.launcher.get() {
             return Ok(launcher);
         }
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((launcher, _)) = self.launcher.get() {
+            return Ok(launcher);
+        }
         let skeletons = self.store.scratch("skeletons")?;
         let mut options = self.settings.sandbox.clone();
         options.skeletons.get_or_insert_with(|| skeletons.path().to_owned());
         let started =
             Launcher::start(options).map_err(|source| BuildError::Sandbox { title: title.to_owned(), source })?;
         Ok(&self.launcher.get_or_init(|| (started, skeletons)).0)
+    }
+
+    /// Gets ready what something will run on, and starts the launcher beside that. Whoever runs something is told when the
+    /// launcher cannot be started.
+    pub(crate) fn ready<T>(&self, title: &str, work: impl FnOnce() -> T) -> T {
+        if self.launcher.get().is_some() {
+            return work();
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(self.launcher(title)));
+            work()
+        })
     }
 
     /// Notes that this host mounts no overlays, and tells it once.

@@ -240,6 +240,7 @@ impl Build<'_> {
             secrets: self.secrets,
             supply: self.supply,
             launcher: OnceLock::new(),
+            starting: Mutex::new(()),
             without_overlay: AtomicBool::new(false),
             thorough,
         }
