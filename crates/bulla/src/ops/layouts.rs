@@ -47,7 +47,7 @@ fn folder(project: &Path, layout: &LayoutReference) -> Result<Option<PathBuf>> {
     let real = match fs_err::canonicalize(project.join(layout.folder())) {
         Ok(real) => real,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(CliError::file(error).into()),
+        Err(error) => return Err(CliError::file(error)),
     };
     if !real.starts_with(project) || real == project {
         return Err(fail("is outside of the project").into());

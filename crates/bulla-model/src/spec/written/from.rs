@@ -25,9 +25,9 @@ pub(in crate::spec) struct StageFrom {
     #[schemars(extend("x-example" = "image: registry.example/team/builder:1.4"))]
     #[serde(default)]
     pub(in crate::spec) image: Option<At<ImageReference>>,
-    /// The file of the project with the public key (P-256 or Ed25519, in PEM) by which cosign must have signed the image: a Sigstore bundle
-    /// of version 3, or the simple form before it, which must also name the registry and repository as they are here. It is verified
-    /// when the lock is written.
+    /// The file of the project with the public key (P-256 or Ed25519, in PEM) by which cosign must have signed the image: as a Sigstore
+    /// bundle (cosign 3), or in the simple form before it, which must also name the registry and repository as they are here. It is
+    /// verified when the lock is written.
     #[schemars(extend("x-example" = "signed-by: keys/team.pub"))]
     #[serde(default, rename = "signed-by")]
     pub(in crate::spec) signed_by: Option<At<KeyFile>>,
@@ -65,9 +65,9 @@ pub(in crate::spec) struct ImageFrom {
     #[schemars(extend("x-example" = "image: registry.example/team/base:1.4"))]
     #[serde(default)]
     pub(in crate::spec) image: Option<At<ImageReference>>,
-    /// The file of the project with the public key (P-256 or Ed25519, in PEM) by which cosign must have signed the image: a Sigstore bundle
-    /// of version 3, or the simple form before it, which must also name the registry and repository as they are here. It is verified
-    /// when the lock is written.
+    /// The file of the project with the public key (P-256 or Ed25519, in PEM) by which cosign must have signed the image: as a Sigstore
+    /// bundle (cosign 3), or in the simple form before it, which must also name the registry and repository as they are here. It is
+    /// verified when the lock is written.
     #[schemars(extend("x-example" = "signed-by: keys/team.pub"))]
     #[serde(default, rename = "signed-by")]
     pub(in crate::spec) signed_by: Option<At<KeyFile>>,
