@@ -156,10 +156,6 @@ mod tests {
     use super::*;
     use crate::signature::cosign::tests::{ed25519, p256};
 
-    const KEYLESS: &[u8] = include_bytes!("testdata/keyless.sigstore.json");
-    const OF_A_FILE: &[u8] = include_bytes!("testdata/of-a-file.sigstore.json");
-    const KEY_OF_A_FILE: &[u8] = include_bytes!("testdata/of-a-file.pub");
-
     fn statement(digest: &Digest) -> Value {
         json!({
             "_type": STATEMENT_TYPE,
@@ -294,16 +290,6 @@ mod tests {
             assert_eq!(verify(&key, &long, &digest), Ok(()));
             long["verificationMaterial"]["tlogEntries"] = json!("x".repeat(600 << 10));
             assert!(matches!(verify(&key, &long, &digest), Err(ImageSignatureError::TooLarge { .. })));
-        }
-    }
-
-    #[test]
-    fn bundles_of_the_public_service_are_of_other_kinds() {
-        let key = ImageKey::parse(KEY_OF_A_FILE).expect("a key");
-        let digest = Digest::of("image");
-        for (bundle, says) in [(KEYLESS, "keyless"), (OF_A_FILE, "of a file's signature")] {
-            let error = key.verify_bundle(bundle, &digest).expect_err(says);
-            assert!(error.is_of_another_kind() && error.to_string().contains(says), "{error}");
         }
     }
 }
