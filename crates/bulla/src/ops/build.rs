@@ -111,7 +111,7 @@ fn make(
     (journal, secrets): (&Journal, &Secrets),
 ) -> Result<Built> {
     let pins = pins_for(lock, plans, wishes);
-    let built = match Tiers::open(session, &project.folder)? {
+    let built = match Tiers::open(session, project)? {
         None => {
             fetch_for(session, store, project, &pins, None)?;
             execute(session, store, project, (plans, wishes), (journal, secrets, &Alone))?
@@ -368,6 +368,7 @@ fn settings(session: &Session, wishes: &Wishes) -> Result<Settings> {
         jobs: wishes.jobs.or(config.jobs).unwrap_or(processors),
         anew: wishes.anew.clone(),
         clean: wishes.clean,
+        secret_steps_stay: config.others.secret_steps_stay,
     })
 }
 
