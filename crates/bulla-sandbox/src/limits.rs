@@ -313,7 +313,7 @@ mod tests {
             assert_eq!(fs::read(entrance).expect("written"), b"0");
         }
         cage.rung = Rung::CgroupV2;
-        assert_eq!(cage.entrances().expect("none"), [PathBuf::new(); 0]);
+        assert!(cage.entrances().expect("none").is_empty(), "it is put there");
     }
 
     #[test]

@@ -123,7 +123,9 @@ fn a_farm_comes_with_its_trees_whether_it_is_there_or_made_anew() {
         made.push(ino(farm.path()));
     }
     assert_eq!(made[0], made[1], "what is there is used");
-    assert_ne!(made[1], made[2], "what was edited is not");
+    // What was edited was made anew, for `a` was there again; its inode may be one that was freed.
+    let told = store.warnings();
+    assert!(matches!(told.as_slice(), [told] if told.contains("was changed in the store")), "{told:?}");
     flip(&store.farm_of(&parts).unwrap().path().join("b"));
     match store.farm_and_trees(&parts) {
         Err(Error::TreesMissing { digests }) => assert_eq!(digests, [b]),
