@@ -14,6 +14,7 @@ mod package;
 mod registry;
 mod secret;
 mod served;
+mod signature;
 mod signed;
 mod source;
 mod url;
@@ -49,6 +50,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("description", source::description),
     ("sources", source::sources),
     ("signature", source::signature),
+    ("image_signature", signature::image),
     ("git_pack", git::pack),
     ("git_object", git::object),
     ("git_talk", git::talk),

@@ -18,7 +18,7 @@ settings:
   debian:
     trixie: {suites: [trixie, trixie-security], components: [main, contrib]}
     bookworm: {}
-  images: [registry.example/base, other.example/*/builder]
+  images: [registry.example/base, other.example/*/builder, 'oci:vendor/*']
   forbid: [root-user, toolchain, setuid, capabilities, unsigned, scripts, fake-identity]
 ";
 
@@ -94,6 +94,11 @@ fn looser() -> Vec<(Setting, String, &'static str)> {
             Setting::Images,
             with("{debian: trixie, packages: [libc6]}", "{image: \"other.example/a/other:1\"}"),
             "`other.example/a/other` is started from",
+        ),
+        (
+            Setting::Images,
+            with("{debian: trixie, packages: [libc6]}", "{image: \"oci:elsewhere/base:1\"}"),
+            "`oci:elsewhere/base` is started from",
         ),
         (Setting::RootUser, image("allow: {root-user: it binds port 80}"), "the workspace forbids `root-user`"),
         (Setting::Toolchain, image("allow: {toolchain: it compiles things}"), "forbids `toolchain`"),
@@ -183,6 +188,7 @@ fn a_member_may_be_stricter() {
         ),
         with("trixie,", "trixie, suites: [trixie], components: [main],"),
         with("{debian: trixie, packages: [gcc]}", "{image: \"registry.example/base/gcc:14\"}"),
+        with("{debian: trixie, packages: [gcc]}", "{image: \"oci:vendor/gcc:14\"}"),
         with("{debian: trixie, packages: [gcc]}", "{image: \"other.example/team/builder:1\"}"),
         format!("epoch: 5\n{SPEC}"),
     ] {
@@ -247,4 +253,30 @@ fn every_mistake_of_a_workspace_has_its_place() {
     let errors = Workspace::parse("w", &twice).expect_err("twice").to_string();
     assert!(errors.contains("is waived twice") && errors.contains("first waived here"), "{errors}");
     assert!(Workspace::parse_bytes("w", b"bulla: 1\nmembers: [\xff]\n").is_err());
+}
+
+#[test]
+fn a_remote_store_is_named_and_decides_nothing_of_a_spec() {
+    let with = workspace("store: {remote: 'oci://r.example:5000/team/bulla', write-from: [main, '*']}\n");
+    let store = with.store.clone().expect("a store");
+    assert_eq!(store.remote.to_string(), "oci://r.example:5000/team/bulla");
+    assert_eq!(store.write_from.expect("branches"), ["main", "*"]);
+    assert_eq!(store.at.line, 13);
+    let spec = |workspace| member(workspace, SPEC).map(|member| serde_json::to_string(&member.spec).expect("JSON"));
+    assert_eq!(spec(&with), spec(&workspace("")));
+    assert!(workspace("store: {remote: 'file:///srv/bulla'}\n").store.expect("a store").write_from.is_none());
+    for (text, told) in [
+        ("store: {}", "remote"),
+        ("store: oci://r.example/x", "a map such as"),
+        ("store: {remote: 'r.example/x'}", "expected `oci://HOST/NAME`"),
+        ("store: {remote: 'oci://r.example/x:1'}", "its own tag"),
+        ("store: {remote: 'file:///srv/../etc'}", "without `..`"),
+        ("store: {remote: 'oci://ada:word@r.example/x'}", "is not the place"),
+        ("store: {remote: 'oci://r.example/x', write-from: [main, main]}", "listed twice"),
+        ("store: {remote: 'oci://r.example/x', write-from: ['ma*']}", "is no branch"),
+        ("store: {remote: 'oci://r.example/x', signing-key: /etc/key}", "signing-key"),
+    ] {
+        let errors = Workspace::parse("bulla.workspace.yaml", &format!("{WORKSPACE}{text}\n")).expect_err(text);
+        assert!(format!("{errors:?}").contains(told), "{text}: {errors:?}");
+    }
 }

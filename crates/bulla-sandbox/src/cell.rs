@@ -218,7 +218,8 @@ pub fn receive(socket: &OwnedFd) -> io::Result<Option<Vec<OwnedFd>>> {
 /// Gives up everything but the filter, which comes when the caller has been told.
 fn shut_in(args: &mut impl Iterator<Item = OsString>) -> Result<(Option<OwnedFd>, u64), Failure> {
     let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    helper::begin(args).map_err(errno).at(Stage::Descriptors)?;
+    let (parent, service) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
+    helper::begin(&parent, &service).map_err(errno).at(Stage::Descriptors)?;
     let folder = args.next().map(OsString::into_vec).filter(|path| !path.is_empty());
     let folder = folder.map(CString::new).transpose().map_err(|_| Errno::INVAL).at(Stage::Binds)?;
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());

@@ -1,6 +1,6 @@
 //! One helper process with its cgroups. It serves one run at a time.
 //!
-//! The helper is put into its cgroups once, and every sandbox is born in them: moving a process costs the kernel a grace
+//! The helper enters its cgroups once, and every sandbox is born in them: moving a process costs the kernel a grace
 //! period, which would be the longest part of a start.
 
 use std::{
@@ -44,7 +44,8 @@ impl Worker {
     pub(crate) fn start(image: &Arc<File>, identity: String, ladder: &Ladder) -> Result<Self, Error> {
         let cage = ladder.cage()?;
         let (jobs, theirs) = socket_pair().map_err(failed("making its socket"))?;
-        let program = Program { name: helper::NAME, identity, rest: Vec::new() };
+        let program =
+            Program { name: helper::NAME, identity, rest: cage.entrances()?.into_iter().map(OsString::from).collect() };
         let kept = keep(Arc::clone(image), theirs, program)?;
         let worker = Self { jobs: Some(jobs), keeper: Some(kept.keeper), cage };
         worker.cage.hold(kept.pid)?;

@@ -13,7 +13,7 @@ use bulla_build::{
 use bulla_model::{
     Digest, Fault, Kind, Platform,
     lock::Lock,
-    oci::Reference,
+    oci::{BaseReference, Reference},
     plan::{self, Plan},
     spec::{Base, Name},
 };
@@ -62,17 +62,22 @@ pub(crate) struct Wishes {
     pub secrets: Vec<SecretOption>,
 }
 
-/// Builds the image, and gives its digest; `None` where a stage alone was wanted.
+/// Builds the image, and gives it; `None` where a stage alone was wanted.
 ///
 /// # Errors
 /// When a package cannot be fetched, a step fails, or the image cannot be written.
-pub(crate) fn run(session: &Session, project: &Project, lock: &Lock, wishes: &Wishes) -> Result<Option<Digest>> {
+pub(crate) fn run(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    lock: &Lock,
+    wishes: &Wishes,
+) -> Result<Option<Joined>> {
     let (began, start) = (SystemTime::now(), Instant::now());
-    let store = ops::store::open(session)?;
     let journal = Journal::default();
-    let built = attempt(session, &store, project, lock, wishes, &journal);
-    record(session, &store, project, (began, start.elapsed()), built.as_ref(), journal);
-    built.map(|built| built.image.map(|image| image.index.digest))
+    let built = attempt(session, store, project, lock, wishes, &journal);
+    record(session, store, project, (began, start.elapsed()), built.as_ref(), journal);
+    built.map(|built| built.image)
 }
 
 fn attempt(
@@ -111,7 +116,8 @@ fn make(
     (journal, secrets): (&Journal, &Secrets),
 ) -> Result<Built> {
     let pins = pins_for(lock, plans, wishes);
-    let built = match Tiers::open(session, &project.folder)? {
+    ops::layouts::check(project, &pins)?;
+    let built = match Tiers::open(session, project)? {
         None => {
             fetch_for(session, store, project, &pins, None)?;
             execute(session, store, project, (plans, wishes), (journal, secrets, &Alone))?
@@ -219,7 +225,11 @@ impl Fault for NoSuchPlatform {
     }
 }
 
-fn push(
+/// Pushes an image that was built.
+///
+/// # Errors
+/// When the registry does not take it, or what arrived is not what was sent.
+pub(crate) fn push(
     session: &Session,
     store: &Store,
     project: &Project,
@@ -229,11 +239,11 @@ fn push(
     let registries = ops::registries::client(session)?;
     let target = RegistryTarget::open(&registries, reference)?;
     let mut source = StoreSource::new(store, image);
-    if let Base::Image(base) = &project.spec.image.base
+    if let Base::Image(BaseReference::Registry(base)) = &project.spec.image.base
         // Layers of an image in the same registry need not be sent to it. Nothing is asked of another.
         && registries.read_at(base).host() == reference.host()
     {
-        let pins = lock.images.iter().filter(|(key, _)| key.reference == *base);
+        let pins = lock.images.iter().filter(|(key, _)| key.reference.registry() == Some(base));
         let manifests = pins.map(|(_, pin)| pin.manifest);
         source = source.on(registries.repository(base, Reach::Configured)?, manifests)?;
     }
@@ -287,7 +297,7 @@ pub(super) fn fetch_for(
     others: Option<&Tiers>,
 ) -> Result<()> {
     fetch(session, store, pins, others)?;
-    ops::fetch::images(session, store, &project.spec, pins, others)?;
+    ops::fetch::images(session, store, project, pins, others)?;
     session.interrupt.check()
 }
 
@@ -368,6 +378,7 @@ fn settings(session: &Session, wishes: &Wishes) -> Result<Settings> {
         jobs: wishes.jobs.or(config.jobs).unwrap_or(processors),
         anew: wishes.anew.clone(),
         clean: wishes.clean,
+        secret_steps_stay: config.others.secret_steps_stay,
     })
 }
 

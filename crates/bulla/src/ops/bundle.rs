@@ -39,7 +39,7 @@ pub(crate) fn export(
     (sources, out): (bool, &mut dyn Write),
 ) -> Result<()> {
     let store = ops::store::open(session)?;
-    let others = Tiers::open(session, &project.folder)?;
+    let others = Tiers::open(session, project)?;
     build::fetch_for(session, &store, project, lock, others.as_ref())?;
     let contents = Contents {
         name: project.spec.name.to_string(),
