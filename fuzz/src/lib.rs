@@ -13,6 +13,7 @@ mod model;
 mod package;
 mod registry;
 mod secret;
+mod signature;
 mod signed;
 mod source;
 mod url;
@@ -48,6 +49,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("description", source::description),
     ("sources", source::sources),
     ("signature", source::signature),
+    ("image_signature", signature::image),
     ("git_pack", git::pack),
     ("git_object", git::object),
     ("git_talk", git::talk),

@@ -117,6 +117,14 @@ macro_rules! targets {
 
 targets! {
     spec workspace lock tree path glob inrelease release keyring packages solve relation version apt deb data
-    scripts library archive document layer source patch description sources signature git_pack git_object
+    scripts library archive document layer source patch description sources signature image_signature git_pack git_object
     git_talk git_signed git_modules url reference challenge manifest capability statement packed bundle secret
+}
+
+#[test]
+fn fuzzing_knows_every_target() {
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("run");
+    let listed = std::process::Command::new(run).arg("--list").output().expect("it lists its targets");
+    let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(String::from_utf8_lossy(&listed.stdout).lines().collect::<Vec<_>>(), names);
 }

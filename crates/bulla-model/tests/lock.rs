@@ -8,8 +8,9 @@ use bulla_model::{
     Digest, Epoch, Fault, Kind, Lock, Platform, Spec,
     lock::{
         Change, ImageKey, ImagePin, ImageSignature, IndexKey, IndexPin, LockError, PackageKey, PackagePin, RootPin,
+        Signed,
     },
-    oci::Reference,
+    oci::BaseReference,
     spec::RootKind,
 };
 use proptest::prelude::*;
@@ -121,12 +122,32 @@ fn on_images() -> Lock {
 
 fn images_of(spec: &str) -> Lock {
     let spec = Spec::parse("bulla.yaml", spec).expect("a spec");
-    let image = |(reference, platform): (&Reference, Platform)| {
+    let image = |(reference, platform): (&BaseReference, Platform)| {
         let key = ImageKey::new(reference, platform);
         let manifest = Digest::of(format!("manifest of {key}"));
         (key, ImagePin { digest: Digest::of(reference.to_string()), manifest, size: 500, signature: None })
     };
     Lock { images: spec.base_images().into_iter().map(image).collect(), ..Lock::default() }
+}
+
+/// Puts the checksum of a lock right.
+fn resealed(text: &str) -> String {
+    let (head, tail) = text.split_once("\nchecksum = ").expect("a checksum");
+    let (_, body) = tail.split_once('\n').expect("a line");
+    format!("{head}\nchecksum = \"{}\"\n{body}", Digest::of(body))
+}
+
+#[test]
+fn an_image_of_a_layout_is_pinned_and_read_back() {
+    let spec = ON_IMAGES.replace("registry.example/team/base", "oci:vendor/base:1.2");
+    let lock = images_of(&spec);
+    let text = lock.render();
+    assert!(text.contains("reference = \"oci:vendor/base:1.2\"\n"), "{text}");
+    assert_eq!(Lock::parse(&text), Ok(lock));
+    for forged in ["oci:/vendor/base", "oci:../base", "oci-archive:vendor/base"] {
+        let changed = resealed(&text.replace("oci:vendor/base:1.2", forged));
+        assert!(matches!(Lock::parse(&changed), Err(LockError::Invalid { .. })), "{forged}");
+    }
 }
 
 #[test]
@@ -597,10 +618,7 @@ fn forged_sources_are_refused_with_a_good_checksum() {
     let text = outside().render();
     let forged = |from: &str, to: &str| {
         assert!(text.contains(from), "{from}");
-        let changed = text.replacen(from, to, 1);
-        let (head, tail) = changed.split_once("\nchecksum = ").expect("a checksum");
-        let (_, body) = tail.split_once('\n').expect("a line");
-        Lock::parse(&format!("{head}\nchecksum = \"{}\"\n{body}", Digest::of(body)))
+        Lock::parse(&resealed(&text.replacen(from, to, 1)))
     };
     for (from, to) in [
         ("url = \"https://files.example/data.csv\"", "url = \"file:///etc/passwd\""),
@@ -633,15 +651,25 @@ fn the_signature_of_an_image_is_read_back_and_another_key_in_the_spec_makes_it_s
         lock.check(spec).into_iter().flat_map(|stale| stale.changes).collect()
     };
     assert_eq!(changes(&lock, &spec), [Change::Signer], "it was not signed");
-    let base = Reference::parse("registry.example/team/base").expect("a reference");
-    lock.images.get_mut(&ImageKey::new(&base, Platform::LinuxAmd64)).expect("an image").signature =
-        Some(ImageSignature {
-            key: "team.pub".parse().expect("clean"),
-            signed_by: Digest::of("key"),
-            payload: Digest::of("document"),
-        });
-    assert_eq!(changes(&lock, &spec), []);
-    assert_eq!(Lock::parse(&lock.render()), Ok(lock.clone()));
+    let base = BaseReference::parse("registry.example/team/base").expect("a reference");
+    let mut signed_in = |signed: Signed| {
+        let pin = lock.images.get_mut(&ImageKey::new(&base, Platform::LinuxAmd64)).expect("an image");
+        let key = "team.pub".parse().expect("clean");
+        pin.signature = Some(ImageSignature { key, signed_by: Digest::of("key"), signed });
+        assert_eq!(changes(&lock, &spec), []);
+        assert_eq!(Lock::parse(&lock.render()), Ok(lock.clone()));
+    };
+    signed_in(Signed::Payload(Digest::of("document")));
+    signed_in(Signed::Bundle(Digest::of("bundle")));
+    let both =
+        resealed(&lock.render().replacen("bundle = ", &format!("payload = \"{}\"\nbundle = ", Digest::of("x")), 1));
+    assert!(matches!(Lock::parse(&both), Err(LockError::Invalid { .. })));
+    let neither = lock
+        .render()
+        .lines()
+        .filter(|line| !line.starts_with("bundle = "))
+        .fold(String::new(), |text, line| text + line + "\n");
+    assert!(matches!(Lock::parse(&resealed(&neither)), Err(LockError::Invalid { .. })));
     let other = Spec::parse("bulla.yaml", &text.replace("team.pub", "other.pub")).expect("a spec");
     assert_eq!(changes(&lock, &other), [Change::Signer]);
     let none = Spec::parse("bulla.yaml", ON_IMAGES).expect("a spec");

@@ -18,7 +18,7 @@ settings:
   debian:
     trixie: {suites: [trixie, trixie-security], components: [main, contrib]}
     bookworm: {}
-  images: [registry.example/base, other.example/*/builder]
+  images: [registry.example/base, other.example/*/builder, 'oci:vendor/*']
   forbid: [root-user, toolchain, setuid, capabilities, unsigned, scripts, fake-identity]
 ";
 
@@ -94,6 +94,11 @@ fn looser() -> Vec<(Setting, String, &'static str)> {
             Setting::Images,
             with("{debian: trixie, packages: [libc6]}", "{image: \"other.example/a/other:1\"}"),
             "`other.example/a/other` is started from",
+        ),
+        (
+            Setting::Images,
+            with("{debian: trixie, packages: [libc6]}", "{image: \"oci:elsewhere/base:1\"}"),
+            "`oci:elsewhere/base` is started from",
         ),
         (Setting::RootUser, image("allow: {root-user: it binds port 80}"), "the workspace forbids `root-user`"),
         (Setting::Toolchain, image("allow: {toolchain: it compiles things}"), "forbids `toolchain`"),
@@ -183,6 +188,7 @@ fn a_member_may_be_stricter() {
         ),
         with("trixie,", "trixie, suites: [trixie], components: [main],"),
         with("{debian: trixie, packages: [gcc]}", "{image: \"registry.example/base/gcc:14\"}"),
+        with("{debian: trixie, packages: [gcc]}", "{image: \"oci:vendor/gcc:14\"}"),
         with("{debian: trixie, packages: [gcc]}", "{image: \"other.example/team/builder:1\"}"),
         format!("epoch: 5\n{SPEC}"),
     ] {

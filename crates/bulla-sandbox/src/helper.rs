@@ -5,11 +5,11 @@
 //! the service uid first. Its standard input is the socket on which jobs come.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read as _},
     os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
+    path::Path,
     str::FromStr,
 };
 
@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 use crate::{
     examine,
     inside::{self, Streams},
+    limits,
     prepare::Prepared,
     sys::{self, Cloned},
     wire::{self, Message},
@@ -47,11 +48,27 @@ const NAMESPACES: u64 = (libc::CLONE_NEWUSER
 pub fn intercept() {
     let mut args = std::env::args_os();
     if args.next().is_some_and(|name| name == NAME) {
-        let result = begin(&mut args).and_then(|()| match args.next() {
-            Some(word) if word == examine::WORD => examine::report(&PathBuf::from(args.next().unwrap_or_default())),
-            _ => serve(),
-        });
+        let result = serve_as(args);
         sys::exit(i32::from(result.is_err()));
+    }
+}
+
+/// Does what the words after the name say: whose helper it is, which identity it takes, then a word with a folder to examine,
+/// or the files by which it enters its cgroups.
+fn serve_as(mut words: impl Iterator<Item = OsString>) -> io::Result<()> {
+    let (parent, service) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let rest: Vec<OsString> = words.collect();
+    match rest.as_slice() {
+        [word, folder] if word == examine::WORD => {
+            begin(&parent, &service)?;
+            examine::report(Path::new(folder))
+        }
+        entrances => {
+            // With the caller's identity, which made the cgroups.
+            entrances.iter().try_for_each(|entrance| limits::enter(Path::new(entrance)))?;
+            begin(&parent, &service)?;
+            serve()
+        }
     }
 }
 
@@ -64,12 +81,10 @@ struct Running {
 }
 
 /// Binds the helper's life to the caller's, and takes the identity that sandboxes have.
-fn begin(args: &mut impl Iterator<Item = OsString>) -> io::Result<()> {
-    let mut next = || args.next().and_then(|word| word.into_string().ok());
-    let parent = next().and_then(|word| i32::from_str(&word).ok());
-    let service = next().unwrap_or_default();
+fn begin(parent: &OsStr, service: &OsStr) -> io::Result<()> {
+    let parent = parent.to_str().and_then(|word| i32::from_str(word).ok());
     if service != KEEP_UID {
-        let id = u32::from_str(&service).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let id = service.to_str().and_then(|word| u32::from_str(word).ok()).ok_or(io::ErrorKind::InvalidInput)?;
         let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
         rustix::thread::set_thread_groups(&[])?;
         rustix::thread::set_thread_res_gid(gid, gid, gid)?;

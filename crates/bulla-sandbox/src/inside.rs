@@ -190,19 +190,16 @@ fn drop_privileges(prepared: &Prepared) -> Result<(), Errno> {
 
 /// Starts the command and waits for it; the kernel ends all others with this process.
 fn start(prepared: &mut Prepared, control: BorrowedFd<'_>) -> Result<std::convert::Infallible, Failure> {
-    let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Fork)?;
+    // The copy of the helper's memory here must not be read from inside. Before there is anything inside: so nothing waits for it.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Fork)?;
     // SAFETY: this process has one thread, and its child only makes system calls until it executes the command.
     let command = unsafe { sys::fork() }.at(Stage::Fork)?;
     if command == 0 {
-        return run(prepared, control, gate.as_fd());
+        return run(prepared, control);
     }
-    // The copy of the helper's memory here must not be read from inside.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Fork)?;
     prepared.forget_secrets();
-    rustix::io::write(&opener, &[1]).at(Stage::Fork)?;
     // SAFETY: only the control socket, and the emulator's instance, are used from here on; the owners of the rest never drop them.
     unsafe {
-        std::mem::forget((gate, opener));
         let kept = emulate::keep(CONTROL + 1).at(Stage::Fork)?;
         sys::close_from(CONTROL as u32 + 1 + u32::from(kept)).at(Stage::Fork)?;
         (0..CONTROL).for_each(|stream| sys::close(stream));
@@ -219,16 +216,10 @@ fn start(prepared: &mut Prepared, control: BorrowedFd<'_>) -> Result<std::conver
     }
 }
 
-/// The command's process: waits until its parent's memory is closed to it, then executes the command.
-fn run(
-    prepared: &Prepared,
-    control: BorrowedFd<'_>,
-    gate: BorrowedFd<'_>,
-) -> Result<std::convert::Infallible, Failure> {
-    let mut byte = [0];
-    if rustix::io::read(gate, &mut byte).at(Stage::Fork)? != 1 {
-        sys::exit(126);
-    }
+/// The command's process: executes the command.
+fn run(prepared: &Prepared, control: BorrowedFd<'_>) -> Result<std::convert::Infallible, Failure> {
+    // The supervisor reads here what is executed. Nothing else is inside but this process and its parent.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).at(Stage::Fork)?;
     rustix::process::setsid().at(Stage::Fork)?;
     if prepared.terminal {
         // SAFETY: descriptor 0 was put there, and stays open.

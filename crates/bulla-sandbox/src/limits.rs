@@ -2,7 +2,9 @@
 //! supervisor that measures. Which rung was in force is part of the outcome.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -27,6 +29,8 @@ pub(crate) struct Cage {
     rung: Rung,
     /// The group that limits memory, and the one that limits processes; of version 2 they are one.
     groups: Option<(PathBuf, PathBuf)>,
+    /// The files that tell how often the kernel enforced each limit, open for as long as runs are counted.
+    told: (Option<File>, Option<File>),
     /// What is set: memory and processes.
     set: Option<(u64, u32)>,
     /// How often the kernel had enforced each limit when the run began.
@@ -81,7 +85,7 @@ impl Ladder {
     pub(crate) fn cage(&self) -> Result<Cage, Error> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = format!("bulla-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut cage = Cage { rung: self.rung(), groups: None, set: None, before: (0, 0) };
+        let mut cage = Cage { rung: self.rung(), groups: None, told: (None, None), set: None, before: (0, 0) };
         match self {
             Self::Rlimits => (),
             Self::V1 { memory, pids } => {
@@ -95,6 +99,10 @@ impl Ladder {
                 cage.groups = Some((group.clone(), group));
             }
         }
+        if let Some((memory, pids)) = &cage.groups {
+            let kills = if cage.rung == Rung::CgroupV1 { "memory.oom_control" } else { "memory.events" };
+            cage.told = (File::open(memory.join(kills)).ok(), File::open(pids.join("pids.events")).ok());
+        }
         Ok(cage)
     }
 }
@@ -104,11 +112,27 @@ impl Cage {
         self.rung
     }
 
-    /// Puts the helper in; what it clones is born there.
+    /// Gives the files by which the helper enters the groups itself, before it does anything else; see [`enter`]. There are none
+    /// where it is to be put there with [`Cage::hold`].
+    pub(crate) fn entrances(&self) -> Result<Vec<PathBuf>, Error> {
+        let Some((memory, pids)) = self.groups.as_ref().filter(|_| self.rung == Rung::CgroupV1) else {
+            return Ok(Vec::new());
+        };
+        let entrances = vec![memory.join("tasks"), pids.join("tasks")];
+        // What the helper may not write is told here, where somebody hears it.
+        for path in &entrances {
+            let opened = fs::OpenOptions::new().write(true).open(path);
+            opened.map_err(|source| Error::File { verb: "opening the cgroup", path: path.clone(), source })?;
+        }
+        Ok(entrances)
+    }
+
+    /// Puts the helper in, where it does not enter by itself; what it clones is born there.
     pub(crate) fn hold(&self, pid: u32) -> Result<(), Error> {
-        let Some((memory, pids)) = &self.groups else { return Ok(()) };
-        write(&memory.join("cgroup.procs"), &pid.to_string())?;
-        if memory == pids { Ok(()) } else { write(&pids.join("cgroup.procs"), &pid.to_string()) }
+        match &self.groups {
+            Some((group, _)) if self.rung == Rung::CgroupV2 => write(&group.join("cgroup.procs"), &pid.to_string()),
+            _ => Ok(()),
+        }
     }
 
     /// Sets the limits of the next run.
@@ -143,14 +167,24 @@ impl Cage {
     }
 
     fn counts(&self) -> (u64, u64) {
-        let Some((memory, pids)) = &self.groups else { return (0, 0) };
-        let kills = if self.rung == Rung::CgroupV1 { "memory.oom_control" } else { "memory.events" };
-        (count(&memory.join(kills), "oom_kill "), count(&pids.join("pids.events"), "max "))
+        let (memory, pids) = &self.told;
+        (count(memory.as_ref(), "oom_kill "), count(pids.as_ref(), "max "))
     }
 }
 
-fn count(file: &Path, key: &str) -> u64 {
-    let text = fs::read_to_string(file).unwrap_or_default();
+/// Enters a cgroup of version 1 by its `tasks`. The caller must have one thread.
+///
+/// A thread that moves itself does not have to wait until no thread anywhere forks or ends: whoever moves a process waits for
+/// that, about ten milliseconds.
+pub(crate) fn enter(tasks: &Path) -> io::Result<()> {
+    io::Write::write_all(&mut fs::OpenOptions::new().write(true).open(tasks)?, b"0")
+}
+
+fn count(file: Option<&File>, key: &str) -> u64 {
+    // The files have a few short lines, which the kernel writes anew for each read of their beginning.
+    let mut text = [0; 1024];
+    let length = file.and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);
+    let text = std::str::from_utf8(text.get(..length).unwrap_or_default()).unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok()).unwrap_or(0)
 }
 

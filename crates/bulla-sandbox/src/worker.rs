@@ -1,6 +1,6 @@
 //! One helper process with its cgroups. It serves one run at a time.
 //!
-//! The helper is put into its cgroups once, and every sandbox is born in them: moving a process costs the kernel a grace
+//! The helper enters its cgroups once, and every sandbox is born in them: moving a process costs the kernel a grace
 //! period, which would be the longest part of a start.
 
 use std::{
@@ -10,6 +10,7 @@ use std::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::process::CommandExt as _,
     },
+    path::PathBuf,
     process::{Command, Stdio},
     sync::{Arc, mpsc},
     thread::JoinHandle,
@@ -41,7 +42,7 @@ impl Worker {
     pub(crate) fn start(image: &Arc<File>, identity: String, ladder: &Ladder) -> Result<Self, Error> {
         let cage = ladder.cage()?;
         let (jobs, theirs) = socket_pair().map_err(failed("making its socket"))?;
-        let (keeper, pid) = keep(Arc::clone(image), theirs, identity)?;
+        let (keeper, pid) = keep(Arc::clone(image), theirs, identity, cage.entrances()?)?;
         let worker = Self { jobs: Some(jobs), keeper: Some(keeper), cage };
         worker.cage.hold(pid)?;
         Ok(worker)
@@ -65,13 +66,18 @@ impl Drop for Worker {
 }
 
 /// Starts a helper from a thread that lives as long as it does, and gives its process number.
-fn keep(image: Arc<File>, socket: OwnedFd, identity: String) -> Result<(JoinHandle<()>, u32), Error> {
+fn keep(
+    image: Arc<File>,
+    socket: OwnedFd,
+    identity: String,
+    entrances: Vec<PathBuf>,
+) -> Result<(JoinHandle<()>, u32), Error> {
     let (said, hear) = mpsc::channel();
     let keeper = std::thread::Builder::new()
         .name("bulla-sandbox".to_owned())
         .spawn(move || {
             let mut command = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()));
-            command.arg0(helper::NAME).args([std::process::id().to_string(), identity]);
+            command.arg0(helper::NAME).args([std::process::id().to_string(), identity]).args(entrances);
             let child = command.env_clear().stdin(Stdio::from(socket)).stdout(Stdio::null()).spawn();
             // The command holds the helper's end of the socket.
             drop(command);

@@ -25,6 +25,7 @@ use crate::{
     error::{Error, Result},
     lease::Item,
     lock::{Lock, Name},
+    parallel,
     stamp::Stamp,
     store::{Inner, Store},
     tree::{StoredTree, stored_tree},
@@ -53,6 +54,10 @@ pub struct Farm {
 }
 
 impl Farm {
+    fn new(inner: &Inner, digest: Digest) -> Self {
+        Self { digest, path: inner.farms.path().join(digest.hex()).join("root") }
+    }
+
     /// Gives the absolute path of the merged directory.
     pub fn path(&self) -> &Path {
         &self.path
@@ -81,11 +86,8 @@ impl Store {
     /// As [`Store::farm`].
     pub fn farm_of(&self, parts: &[Part]) -> Result<Farm> {
         let (inner, digest) = (&self.0, name_of(parts));
-        inner.lease(Item::Farm, &digest)?;
-        for part in parts {
-            inner.lease(Item::Tree, &part.tree)?;
-        }
-        let farm = Farm { digest, path: inner.farms.path().join(digest.hex()).join("root") };
+        lease(inner, &digest, parts)?;
+        let farm = Farm::new(inner, digest);
         if matches!(inner.check_farm(&digest, || inner.tree_stamps(parts))?, Check::Good) {
             return Ok(farm);
         }
@@ -96,15 +98,45 @@ impl Store {
         Ok(farm)
     }
 
+    /// As [`Store::farm_of`], with the manifest that the farm has, and the trees in the order of the parts. They are read while
+    /// the farm is examined.
+    ///
+    /// # Errors
+    /// As [`Store::farm`].
+    pub fn farm_and_trees(&self, parts: &[Part]) -> Result<(Farm, Tree, Vec<StoredTree>)> {
+        let (inner, digest) = (&self.0, name_of(parts));
+        lease(inner, &digest, parts)?;
+        let (checked, read) = std::thread::scope(|scope| {
+            let checked = scope.spawn(|| inner.check_farm(&digest, || inner.tree_stamps(parts)));
+            let read = load_all(inner, parts).and_then(|trees| Ok((manifest(parts, &trees)?, trees)));
+            (checked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), read)
+        });
+        let farm = match checked? {
+            Check::Good => Farm::new(inner, digest),
+            Check::Missing | Check::Mounted | Check::Edited(_) => self.farm_of(parts)?,
+        };
+        let (manifest, trees) = read?;
+        Ok((farm, manifest, trees))
+    }
+
     /// Gives the manifest that the farm of these parts has.
     ///
     /// # Errors
     /// As [`Store::farm`].
     pub fn merged(&self, parts: &[Part]) -> Result<Tree> {
-        let trees = load_all(&self.0, parts)?;
-        let merged = merge::merge(parts, &trees)?;
-        Ok(merged.into_iter().map(|(path, (_, node))| (path, node)).collect())
+        manifest(parts, &load_all(&self.0, parts)?)
     }
+}
+
+fn manifest(parts: &[Part], trees: &[StoredTree]) -> Result<Tree> {
+    let merged = merge::merge(parts, trees)?;
+    Ok(merged.into_iter().map(|(path, (_, node))| (path, node)).collect())
+}
+
+/// Notes that this process uses a farm and all that it is made of.
+fn lease(inner: &Inner, farm: &Digest, parts: &[Part]) -> Result<()> {
+    inner.lease(Item::Farm, farm)?;
+    parts.iter().try_for_each(|part| inner.lease(Item::Tree, &part.tree))
 }
 
 /// Names a farm by its parts, in order.
@@ -120,12 +152,16 @@ fn name_of(parts: &[Part]) -> Digest {
 }
 
 fn load_all(inner: &Arc<Inner>, parts: &[Part]) -> Result<Vec<StoredTree>> {
-    let (mut trees, mut missing) = (Vec::new(), Vec::new());
-    for part in parts {
+    // One by one, for a few packages have most of the files.
+    let read = parallel::map_by(parts, 1, |part| {
         inner.lease(Item::Tree, &part.tree)?;
-        match stored_tree(inner, &part.tree)? {
-            Some(tree) => trees.push(tree),
-            None => missing.push(part.tree),
+        Ok::<_, Error>(stored_tree(inner, &part.tree)?.ok_or(part.tree))
+    })?;
+    let (mut trees, mut missing) = (Vec::new(), Vec::new());
+    for tree in read {
+        match tree {
+            Ok(tree) => trees.push(tree),
+            Err(digest) => missing.push(digest),
         }
     }
     if missing.is_empty() { Ok(trees) } else { Err(Error::TreesMissing { digests: missing }) }

@@ -1,6 +1,9 @@
 //! Work on many items by as many threads as the machine has for us, up to eight.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// The most threads that are started.
 const MOST: usize = 8;
@@ -10,8 +13,13 @@ const BATCH: usize = 64;
 
 /// Says how many threads are worth starting for so many batches.
 fn threads(batches: usize) -> usize {
-    let available = std::thread::available_parallelism().map_or(1, usize::from);
-    available.min(MOST).min(batches).max(1)
+    // Asked once, for the answer is in several files of the kernel, and most trees are small.
+    static AVAILABLE: OnceLock<usize> = OnceLock::new();
+    if batches <= 1 {
+        return 1;
+    }
+    let available = *AVAILABLE.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
+    available.min(MOST).min(batches)
 }
 
 /// Applies a function to each item and gives the results in the items' order. The first error (in that order) is given;

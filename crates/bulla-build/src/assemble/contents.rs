@@ -8,7 +8,7 @@ use std::{
 };
 
 use bulla_model::{CleanPath, tree::Node};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 
 /// Opens the contents of an image's files. What it gives is hashed and compared with the tree.
 pub trait Contents: Sync {
@@ -40,6 +40,25 @@ impl Folder {
     pub fn new(root: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::open(root, flags, Mode::empty())?))
+    }
+
+    /// Lists the regular files of a directory beneath it, at most so many, each with its size.
+    ///
+    /// # Errors
+    /// When there is none, or the way to it goes through a link.
+    pub fn list(&self, path: &CleanPath, most: usize) -> io::Result<Vec<(Vec<u8>, u64)>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let folder = rustix::fs::openat2(&self.0, path.as_bytes(), flags, Mode::empty(), resolve)?;
+        let mut found = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&folder)?.take(most) {
+            let entry = entry?;
+            let stat = rustix::fs::statat(&folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+                found.push((entry.file_name().to_bytes().to_vec(), u64::try_from(stat.st_size).unwrap_or(u64::MAX)));
+            }
+        }
+        Ok(found)
     }
 
     /// Opens a regular file beneath it.

@@ -38,7 +38,10 @@ pub(super) fn write(store: &Store, plan: &ImagePlan, layers: &[LayerInfo]) -> Re
 fn annotations(plan: &ImagePlan) -> Annotations {
     let mut annotations = Annotations::from([(oci::CREATED.to_owned(), plan.epoch.rfc3339())]);
     if let Some(base) = &plan.base {
-        annotations.insert(oci::BASE_NAME.to_owned(), base.reference.clone());
+        // It is for references that others can follow.
+        if !base.reference.starts_with(oci::LAYOUT) {
+            annotations.insert(oci::BASE_NAME.to_owned(), base.reference.clone());
+        }
         annotations.insert(oci::BASE_DIGEST.to_owned(), base.digest.to_string());
     }
     annotations.extend(plan.annotations.clone());

@@ -19,6 +19,8 @@ use crate::assemble::Folder;
 
 /// The most entries that an archive of a layout may have; a layout has a dozen or two.
 const MAX_ENTRIES: usize = 10_000;
+/// The most names that are read of a folder of blobs.
+const MAX_BLOBS: usize = 100_000;
 
 /// An opened OCI layout: a folder or an oci-archive, of whomever.
 #[derive(Debug)]
@@ -100,6 +102,33 @@ impl Place {
         }
         span.rewind().map_err(fail)?;
         Ok(span)
+    }
+
+    /// Lists blobs that have at most so many bytes, and of these at most so many; in the order of their digests. What their bytes
+    /// are, nobody has looked at.
+    ///
+    /// # Errors
+    /// When the folder of blobs cannot be read.
+    pub fn blobs(&self, count: usize, size: u64) -> Result<Vec<Descriptor>, InspectError> {
+        const FOLDER: &str = "blobs/sha256";
+        let fail = |source| InspectError::Io { path: self.path.join(FOLDER), source };
+        let blobs =
+            CleanPath::parse(FOLDER).map_err(|error| fail(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        let named = |name: &[u8]| std::str::from_utf8(name).ok().and_then(|hex| Digest::from_hex(hex).ok());
+        let files: Vec<(Vec<u8>, u64)> = match &self.kind {
+            PlaceKind::Folder(folder) => folder.list(&blobs, MAX_BLOBS).map_err(fail)?,
+            PlaceKind::Archive(_, places) => {
+                let inside =
+                    places.iter().filter_map(|(path, (_, length))| Some((path.strip_prefix(&blobs)?, *length)));
+                inside.map(|(path, length)| (path.as_bytes().to_vec(), length)).collect()
+            }
+        };
+        let small = files.into_iter().filter(|(_, length)| *length <= size);
+        let mut found: Vec<Descriptor> =
+            small.filter_map(|(name, length)| Some(Descriptor::new(oci::MANIFEST, named(&name)?, length))).collect();
+        found.sort_by_key(|blob| blob.digest);
+        found.truncate(count);
+        Ok(found)
     }
 
     /// Opens a file of the layout, and says how long it is.

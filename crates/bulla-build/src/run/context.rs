@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        OnceLock,
+        Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -59,7 +59,7 @@ pub(crate) struct Context<'a> {
     /// Started when something has to run, for a build that runs nothing does without.
     /// The folder has the mount points that runs share: one of this build alone, for what an earlier one left would have
     /// to be verified.
-    pub(crate) launcher: OnceLock<(Launcher, Scratch)>,
+    pub(crate) launcher: Mutex<Option<(Launcher, Scratch)>>,
     /// Set when this host was found to mount no overlays: what runs after that runs on copies.
     pub(crate) without_overlay: AtomicBool,
     /// Set for a second try: a result counts only when its trees are there and verify.
@@ -68,16 +68,40 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     /// Gives the launcher of sandboxes.
-    pub(crate) fn launcher(&self, title: &str) -> Result<&Launcher, BuildError> {
-        if let Some((launcher, _)) = self.launcher.get() {
-            return Ok(launcher);
+    pub(crate) fn launcher(&self, title: &str) -> Result<Launcher, BuildError> {
+        // Held while it is started, for there is one of it.
+        let mut kept = self.launcher.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((launcher, _)) = &*kept {
+            return Ok(launcher.clone());
         }
         let skeletons = self.store.scratch("skeletons")?;
         let mut options = self.settings.sandbox.clone();
         options.skeletons.get_or_insert_with(|| skeletons.path().to_owned());
         let started =
             Launcher::start(options).map_err(|source| BuildError::Sandbox { title: title.to_owned(), source })?;
-        Ok(&self.launcher.get_or_init(|| (started, skeletons)).0)
+        Ok(kept.insert((started, skeletons)).0.clone())
+    }
+
+    /// Gets ready what something will run on, and starts the launcher beside that. Whoever runs something is told when the
+    /// launcher cannot be started.
+    pub(crate) fn ready<T>(&self, title: &str, work: impl FnOnce() -> T) -> T {
+        std::thread::scope(|scope| {
+            if self.launcher.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+                scope.spawn(|| drop(self.launcher(title)));
+            }
+            work()
+        })
+    }
+
+    /// Ends the launcher beside some work that runs nothing. What would run after all gets a new one.
+    pub(crate) fn ended<T>(&self, work: impl FnOnce() -> T) -> T {
+        let launcher = self.launcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        std::thread::scope(|scope| {
+            if launcher.is_some() {
+                scope.spawn(|| drop(launcher));
+            }
+            work()
+        })
     }
 
     /// Notes that this host mounts no overlays, and tells it once.

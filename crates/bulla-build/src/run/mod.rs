@@ -24,13 +24,13 @@ mod unpacked;
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Condvar, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
+    sync::{Condvar, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use bulla_model::{
     Spec,
     plan::{Plan, PlannedStage},
-    spec::{Name, Source, StepRef},
+    spec::{Base, Name, Scripts, Source, StepRef},
 };
 use bulla_sandbox::Cancel;
 use bulla_store::{SourceCache, Store};
@@ -206,7 +206,12 @@ impl Build<'_> {
                 roots: &roots,
             };
             if goal == Goal::Image {
-                parts.push(ingredients.assemble()?);
+                let is_last = parts.len() + 1 == self.plans.len();
+                let runs_scripts = matches!(self.spec.image.base, Base::Debian { scripts: Scripts::Run { .. }, .. });
+                parts.push(match is_last && !runs_scripts {
+                    true => context.ended(|| ingredients.assemble())?,
+                    false => ingredients.assemble()?,
+                });
             }
             let mut noted = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
             let place = |name: &str| plan.stages.iter().position(|stage| stages.label(stage) == name);
@@ -239,7 +244,7 @@ impl Build<'_> {
             observer: self.observer,
             secrets: self.secrets,
             supply: self.supply,
-            launcher: OnceLock::new(),
+            launcher: Mutex::new(None),
             without_overlay: AtomicBool::new(false),
             thorough,
         }

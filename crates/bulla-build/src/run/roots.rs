@@ -198,16 +198,8 @@ fn driver_digest() -> Digest {
 }
 
 fn merged(context: &Context<'_>, parts: &[RootPart]) -> Result<Sheet, BuildError> {
-    let store = context.store;
     let parts: Vec<Part> = parts.iter().map(|part| Part { tree: part.tree, hidden: part.hidden.clone() }).collect();
-    let farm = store.farm_of(&parts)?;
-    let manifest = store.merged(&parts)?;
-    let trees = parts
-        .iter()
-        .map(|part| {
-            store.tree(&part.tree)?.ok_or_else(|| BuildError::Gone { what: format!("tree {}", part.tree.short()) })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let (farm, manifest, trees) = context.store.farm_and_trees(&parts)?;
     Ok(Sheet::Root(farm.path().to_owned(), Arc::new(manifest), Arc::new(trees)))
 }
 

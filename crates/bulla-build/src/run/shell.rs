@@ -187,7 +187,7 @@ fn sit(
     let title = format!("a shell in {stage}");
     let launcher = context.launcher(&title)?;
     // Whether overlays can be had is tried without the terminal, which can be given away once.
-    let ground = ground(context, stack, launcher, &request, &title)?;
+    let ground = ground(context, stack, &launcher, &request, &title)?;
     request.root = ground.root(stack);
     let ran = match terminal {
         Some(terminal) => launcher.run_at_terminal(&request, context.cancel, terminal, sink),

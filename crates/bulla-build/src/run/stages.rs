@@ -210,10 +210,13 @@ impl Stages<'_> {
                 }
                 return Ok(((result, true), Ending::Cached));
             }
-            let mut stack = self.stack(now, |source| Ok(Some(self.view(source, step)?)))?;
-            let caches = Caches::open(context, stage, &inputs.caches, &mut stack, self.plan.epoch)?;
-            let below = stack.merged();
-            self.with_workdir(&mut stack, &below, stage)?;
+            let (stack, caches, below) = context.ready(&title, || {
+                let mut stack = self.stack(now, |source| Ok(Some(self.view(source, step)?)))?;
+                let caches = Caches::open(context, stage, &inputs.caches, &mut stack, self.plan.epoch)?;
+                let below = stack.merged();
+                self.with_workdir(&mut stack, &below, stage)?;
+                Ok::<_, BuildError>((stack, caches, below))
+            })?;
             let run = Run {
                 title: &title,
                 at: Some((StepRef { stage: stage.name.clone(), step: Some(index + 1) }, platform)),

@@ -1,8 +1,9 @@
 //! Signatures of images that cosign makes with a key, in their simple form: a document that names the image's digest, and the
-//! signature over that document's bytes (cosign, `specs/SIGNATURE_SPEC.md`; simple signing of containers/image).
+//! signature over that document's bytes (cosign, `specs/SIGNATURE_SPEC.md`; simple signing of containers/image). Its other form is
+//! that of [`super::bundle`].
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bulla_model::{Digest, Fault, Kind, oci::Reference};
+use bulla_model::{Digest, Fault, Kind};
 use p256::ecdsa::signature::Verifier as _;
 use serde::Deserialize;
 
@@ -39,6 +40,35 @@ pub enum ImageSignatureError {
     /// The document is none of cosign's.
     #[error("its document is no simple signature of cosign")]
     Payload,
+    /// The statement of a bundle is none of cosign's.
+    #[error("its statement is none of cosign's about an image")]
+    Statement,
+    /// The statement of a bundle states something else than that the image is signed.
+    #[error("its statement is of the type `{found}`, and signs no image")]
+    Predicate {
+        /// The type.
+        found: String,
+    },
+    /// The statement of a bundle is not about one image.
+    #[error("its statement is about {count} things, and a signature is about one image")]
+    Subjects {
+        /// How many there are.
+        count: usize,
+    },
+    /// It is longer than any.
+    #[error("it has {size} bytes, and at most {most} are read of a signature")]
+    TooLarge {
+        /// Its size.
+        size: u64,
+        /// The most.
+        most: u64,
+    },
+    /// It is a signature that a key alone does not verify.
+    #[error("it is of another kind than a signature by a key: {kind}")]
+    OtherKind {
+        /// What it is.
+        kind: &'static str,
+    },
     /// It is a signature of another image.
     #[error("it is signed as the image {found}")]
     OtherImage {
@@ -60,6 +90,27 @@ impl Fault for ImageSignatureError {
         match self {
             Self::Key => Kind::Spec,
             _ => Kind::Integrity,
+        }
+    }
+}
+
+impl ImageSignatureError {
+    /// Says whether it may be a good signature of a kind that is not verified.
+    pub const fn is_of_another_kind(&self) -> bool {
+        matches!(self, Self::OtherKind { .. })
+    }
+
+    /// Says how much it tells, where several signatures are there and none is good: most where the key signed something else.
+    pub const fn weight(&self) -> u8 {
+        match self {
+            Self::OtherKind { .. } => 0,
+            Self::Key | Self::Unreadable | Self::Bad | Self::TooLarge { .. } => 1,
+            Self::Payload
+            | Self::Statement
+            | Self::Predicate { .. }
+            | Self::Subjects { .. }
+            | Self::OtherImage { .. }
+            | Self::OtherName { .. } => 2,
         }
     }
 }
@@ -129,7 +180,8 @@ impl ImageKey {
         self.digest
     }
 
-    /// Verifies that this key signed a document, and that it is about an image of this name with this digest.
+    /// Verifies that this key signed a document, and that it is about the image with this digest. Where the image has a name, of
+    /// registry and repository, the document must have it too.
     ///
     /// # Errors
     /// When it is not so.
@@ -137,23 +189,11 @@ impl ImageKey {
         &self,
         payload: &[u8],
         signature: &str,
-        reference: &Reference,
+        name: Option<&str>,
         digest: &Digest,
     ) -> Result<(), ImageSignatureError> {
         let signature = STANDARD.decode(signature.trim()).map_err(|_| ImageSignatureError::Unreadable)?;
-        let good = match &self.key {
-            Public::P256(key) => {
-                let signature = p256::ecdsa::Signature::from_der(&signature);
-                key.verify(payload, &signature.map_err(|_| ImageSignatureError::Unreadable)?).is_ok()
-            }
-            Public::Ed25519(key) => {
-                let signature = ed25519_dalek::Signature::from_slice(&signature);
-                key.verify_strict(payload, &signature.map_err(|_| ImageSignatureError::Unreadable)?).is_ok()
-            }
-        };
-        if !good {
-            return Err(ImageSignatureError::Bad);
-        }
+        self.holds(payload, &signature)?;
         // Only what the key has signed is read.
         let Payload { critical } = serde_json::from_slice(payload).map_err(|_| ImageSignatureError::Payload)?;
         if critical.kind != KIND {
@@ -163,11 +203,28 @@ impl ImageKey {
         if found != digest.to_string() {
             return Err(ImageSignatureError::OtherImage { found: shown(&found) });
         }
-        let (expected, found) = (reference.name(), critical.identity.docker_reference);
-        match named(&found) == expected {
-            true => Ok(()),
-            false => Err(ImageSignatureError::OtherName { found: shown(&found), expected }),
+        let found = critical.identity.docker_reference;
+        match name.filter(|expected| named(&found) != *expected) {
+            None => Ok(()),
+            Some(expected) => {
+                Err(ImageSignatureError::OtherName { found: shown(&found), expected: expected.to_owned() })
+            }
         }
+    }
+
+    /// Verifies that this key signed a message.
+    pub(super) fn holds(&self, message: &[u8], signature: &[u8]) -> Result<(), ImageSignatureError> {
+        let good = match &self.key {
+            Public::P256(key) => {
+                let signature = p256::ecdsa::Signature::from_der(signature);
+                key.verify(message, &signature.map_err(|_| ImageSignatureError::Unreadable)?).is_ok()
+            }
+            Public::Ed25519(key) => {
+                let signature = ed25519_dalek::Signature::from_slice(signature);
+                key.verify_strict(message, &signature.map_err(|_| ImageSignatureError::Unreadable)?).is_ok()
+            }
+        };
+        if good { Ok(()) } else { Err(ImageSignatureError::Bad) }
     }
 }
 
@@ -183,13 +240,13 @@ fn named(reference: &str) -> String {
     }
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let short: String = text.chars().take(200).collect();
     short.escape_debug().to_string()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use ed25519_dalek::Signer as _;
 
     use super::*;
@@ -198,6 +255,21 @@ mod tests {
 
     fn pem(der: &[u8]) -> String {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+    }
+
+    /// A key of P-256, and what verifies it.
+    pub(in crate::signature) fn p256() -> (p256::ecdsa::SigningKey, ImageKey) {
+        let key = p256::ecdsa::SigningKey::from_slice(&[7; 32]).expect("a key");
+        let point = key.verifying_key().to_encoded_point(false);
+        let public = ImageKey::parse(pem(&[P256, point.as_bytes()].concat()).as_bytes()).expect("a key");
+        (key, public)
+    }
+
+    /// A key of Ed25519, and what verifies it.
+    pub(in crate::signature) fn ed25519() -> (ed25519_dalek::SigningKey, ImageKey) {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+        let der = [ED25519, key.verifying_key().as_bytes()].concat();
+        (key, ImageKey::parse(pem(&der).as_bytes()).expect("a key"))
     }
 
     fn document(name: &str, digest: &str, kind: &str) -> String {
@@ -209,21 +281,15 @@ mod tests {
     #[test]
     fn a_document_is_good_by_its_key_for_its_image_and_name_alone() {
         let (digest, other) = (Digest::of("image"), Digest::of("other"));
-        let reference = Reference::parse("registry.example/team/base:1").expect("a reference");
-        let p256 = p256::ecdsa::SigningKey::from_slice(&[7; 32]).expect("a key");
-        let point = p256.verifying_key().to_encoded_point(false);
-        let ed25519 = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
-        let keys = [
-            ImageKey::parse(pem(&[P256, point.as_bytes()].concat()).as_bytes()).expect("a key"),
-            ImageKey::parse(pem(&[ED25519, ed25519.verifying_key().as_bytes()].concat()).as_bytes()).expect("a key"),
-        ];
+        let ((p256, one), (ed25519, two)) = (p256(), ed25519());
+        let keys = [one, two];
         let signed = |text: &str| {
             let one: p256::ecdsa::Signature = p256.sign(text.as_bytes());
             [STANDARD.encode(one.to_der()), STANDARD.encode(ed25519.sign(text.as_bytes()).to_bytes())]
         };
         let good = document(NAME, &digest.to_string(), KIND);
         for (index, key) in keys.iter().enumerate() {
-            let check = |text: &str| key.verify(text.as_bytes(), &signed(text)[index], &reference, &digest);
+            let check = |text: &str| key.verify(text.as_bytes(), &signed(text)[index], Some(NAME), &digest);
             assert_eq!(check(&good), Ok(()));
             for name in [&format!("{NAME}:1"), &format!("{NAME}:2@{digest}")] {
                 assert_eq!(check(&document(name, &digest.to_string(), KIND)), Ok(()), "{name}");
@@ -238,6 +304,10 @@ mod tests {
             ] {
                 assert!(matches!(found(name), Err(ImageSignatureError::OtherName { .. })), "{name}");
             }
+            // Where nothing has a name, none is compared.
+            let elsewhere = document("evil.example/x", &digest.to_string(), KIND);
+            let nameless = key.verify(elsewhere.as_bytes(), &signed(&elsewhere)[index], None, &digest);
+            assert_eq!(nameless, Ok(()));
             let of_other = check(&document(NAME, &other.to_string(), KIND));
             assert_eq!(of_other, Err(ImageSignatureError::OtherImage { found: other.to_string() }));
             for text in [
@@ -250,12 +320,12 @@ mod tests {
             // Edited after it was signed, or signed by the other key.
             let edited = document(NAME, &other.to_string(), KIND);
             assert_eq!(
-                key.verify(edited.as_bytes(), &signed(&good)[index], &reference, &other),
+                key.verify(edited.as_bytes(), &signed(&good)[index], Some(NAME), &other),
                 Err(ImageSignatureError::Bad)
             );
-            let wrong = key.verify(good.as_bytes(), &signed(&good)[1 - index], &reference, &digest);
+            let wrong = key.verify(good.as_bytes(), &signed(&good)[1 - index], Some(NAME), &digest);
             assert!(matches!(wrong, Err(ImageSignatureError::Bad | ImageSignatureError::Unreadable)), "{wrong:?}");
-            assert_eq!(key.verify(good.as_bytes(), "?", &reference, &digest), Err(ImageSignatureError::Unreadable));
+            assert_eq!(key.verify(good.as_bytes(), "?", Some(NAME), &digest), Err(ImageSignatureError::Unreadable));
         }
     }
 

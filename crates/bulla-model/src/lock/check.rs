@@ -11,7 +11,7 @@ use crate::{
 /// A root or source for which lock and spec differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stale {
-    /// The root or source: `stage.build`, `image`, `source.redis`; or an image of a registry.
+    /// The root or source: `stage.build`, `image`, `source.redis`; or an image that is started from.
     pub root: String,
     /// What differs; at least one.
     pub changes: Vec<Change>,
@@ -125,14 +125,14 @@ fn image_keys(spec: &Spec) -> BTreeSet<ImageKey> {
 }
 
 /// What the name of an image begins with, among the names of roots.
-const IMAGE: &str = "image of a registry ";
+const IMAGE: &str = "base image ";
 
 impl Stale {
     fn of_source(name: &Name, change: Change) -> Self {
         Self { root: format!("source.{name}"), changes: vec![change] }
     }
 
-    /// Says whether it is about an image of a registry.
+    /// Says whether it is about an image that is started from.
     pub fn is_of_image(&self) -> bool {
         self.root.starts_with(IMAGE)
     }

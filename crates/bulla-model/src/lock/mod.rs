@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::{
     digest::Digest,
-    oci::Reference,
+    oci::BaseReference,
     path::CleanPath,
     platform::Platform,
     spec::{Name, Root, RootKind},
@@ -44,22 +44,22 @@ pub struct Lock {
     pub packages: BTreeMap<PackageKey, PackagePin>,
     /// The sources that do not lie in the project, by name.
     pub sources: BTreeMap<Name, SourcePin>,
-    /// The images of registries, as the spec names them.
+    /// The images of registries and layouts, as the spec names them.
     pub images: BTreeMap<ImageKey, ImagePin>,
 }
 
-/// Names an image of a registry for a platform.
+/// Names an image of a registry or layout for a platform.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageKey {
     /// The reference, as the spec has it.
-    pub reference: Reference,
+    pub reference: BaseReference,
     /// The platform that is taken of it.
     pub platform: Platform,
 }
 
 impl ImageKey {
     /// Names an image for a platform.
-    pub fn new(reference: &Reference, platform: Platform) -> Self {
+    pub fn new(reference: &BaseReference, platform: Platform) -> Self {
         Self { reference: reference.clone(), platform }
     }
 }
@@ -91,8 +91,17 @@ pub struct ImageSignature {
     pub key: CleanPath,
     /// The SHA-256 of the key.
     pub signed_by: Digest,
-    /// The digest of the document that it signed.
-    pub payload: Digest,
+    /// What was verified.
+    pub signed: Signed,
+}
+
+/// What a signature of an image was verified in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signed {
+    /// The document that was signed, in cosign's simple form; the digest of that.
+    Payload(Digest),
+    /// A Sigstore bundle, which has the statement and its signature; the digest of that.
+    Bundle(Digest),
 }
 
 impl Lock {

@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use self::source::SourceText;
 use super::{
-    ImageKey, ImagePin, ImageSignature, IndexKey, IndexPin, Lock, LockError, PackageKey, PackagePin, RootPin,
+    ImageKey, ImagePin, ImageSignature, IndexKey, IndexPin, Lock, LockError, PackageKey, PackagePin, RootPin, Signed,
     SourcePin, VERSION, render,
 };
 use crate::{
     digest::Digest,
-    oci::{MAX_MANIFEST, Reference},
+    oci::{BaseReference, MAX_MANIFEST},
     path::CleanPath,
     platform::Platform,
     spec::RootKind,
@@ -55,6 +55,7 @@ struct ImageText {
     key: Option<String>,
     signed_by: Option<String>,
     payload: Option<String>,
+    bundle: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -248,18 +249,24 @@ fn checked(raw: LockText) -> Result<Lock, LockError> {
 
 fn image(text: ImageText) -> Result<(ImageKey, ImagePin), LockError> {
     let entry = format!("image {}", shown(&text.reference));
-    let reference = Reference::parse(&text.reference).map_err(|error| invalid(&entry, error.to_string()))?;
+    let reference = BaseReference::parse(&text.reference).map_err(|error| invalid(&entry, error.to_string()))?;
     if reference.to_string() != text.reference {
         return Err(invalid(entry, "its reference is not in its full form"));
     }
-    let signature = match (text.key, text.signed_by, text.payload) {
+    let signed = match (text.payload, text.bundle) {
+        (None, None) => None,
+        (Some(payload), None) => Some(Signed::Payload(digest(&entry, &payload)?)),
+        (None, Some(bundle)) => Some(Signed::Bundle(digest(&entry, &bundle)?)),
+        (Some(_), Some(_)) => return Err(invalid(entry, "its signature has both `payload` and `bundle`")),
+    };
+    let signature = match (text.key, text.signed_by, signed) {
         (None, None, None) => None,
-        (Some(key), Some(signed_by), Some(payload)) => Some(ImageSignature {
+        (Some(key), Some(signed_by), Some(signed)) => Some(ImageSignature {
             key: CleanPath::parse(&key).map_err(|error| invalid(&entry, error.to_string()))?,
             signed_by: digest(&entry, &signed_by)?,
-            payload: digest(&entry, &payload)?,
+            signed,
         }),
-        _ => return Err(invalid(entry, "its signature has not all of `key`, `signed-by` and `payload`")),
+        _ => return Err(invalid(entry, "its signature has not all of `key`, `signed-by`, and `payload` or `bundle`")),
     };
     let (top, manifest) = (digest(&entry, &text.digest)?, digest(&entry, &text.manifest)?);
     let pin = ImagePin { digest: top, manifest, size: text.size, signature };

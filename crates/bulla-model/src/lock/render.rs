@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     Evidence, GitEvidence, GitPin, ImageKey, ImagePin, IndexKey, IndexPin, Lock, PackageKey, PackagePin, RootPin,
-    SourcePin, VERSION,
+    Signed, SourcePin, VERSION,
 };
 use crate::{
     digest::Digest,
@@ -192,7 +192,10 @@ fn write_image(out: &mut String, key: &ImageKey, image: &ImagePin) {
     if let Some(signature) = &image.signature {
         line(out, "key", &signature.key.to_string());
         line(out, "signed-by", &signature.signed_by.to_string());
-        line(out, "payload", &signature.payload.to_string());
+        match signature.signed {
+            Signed::Payload(digest) => line(out, "payload", &digest.to_string()),
+            Signed::Bundle(digest) => line(out, "bundle", &digest.to_string()),
+        }
     }
 }
 

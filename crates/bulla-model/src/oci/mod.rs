@@ -4,6 +4,7 @@
 //! sequence of bytes and one digest ([`encode`]). Unknown fields of foreign documents are ignored, as the specification
 //! wants ("Extensibility", `considerations.md`).
 
+mod base;
 mod config;
 mod descriptor;
 mod join;
@@ -11,6 +12,7 @@ mod manifest;
 mod reference;
 mod referrer;
 
+pub use base::{BaseReference, LAYOUT, LayoutReference};
 pub use config::{Empty, History, ImageConfig, RootFs, Runtime};
 pub use descriptor::{Annotations, Descriptor, PlatformFields};
 pub use join::{JoinError, join};

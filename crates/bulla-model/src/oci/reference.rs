@@ -35,14 +35,20 @@ pub struct ReferenceError {
     reason: &'static str,
 }
 
+impl ReferenceError {
+    /// Says what is wrong with a text.
+    pub(super) fn new(text: &str, reason: &'static str) -> Self {
+        Self { text: text.chars().flat_map(char::escape_debug).take(200).collect(), reason }
+    }
+}
+
 impl Reference {
     /// Reads a reference; where there is neither tag nor digest, the tag is `latest`, as for the usual clients.
     ///
     /// # Errors
     /// When the text does not follow the grammar, or is too long.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
-        let fail =
-            |reason| ReferenceError { text: text.chars().flat_map(char::escape_debug).take(200).collect(), reason };
+        let fail = |reason| ReferenceError::new(text, reason);
         if text.is_empty() || text.len() > MAX_TEXT {
             return Err(fail("it is empty or longer than 1024 bytes"));
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{AbsolutePath, Debian, Name, OutputRef, PackageRequest, Position, Release, Root, RootKind, Scripts};
 use crate::{
     capability::Capabilities,
-    oci::Reference,
+    oci::BaseReference,
     path::CleanPath,
     tree::{Mode, Owner},
 };
@@ -78,8 +78,8 @@ pub enum Base {
         /// What is done about their maintainer scripts.
         scripts: Scripts,
     },
-    /// An image of a registry, whose layers stay as they are.
-    Image(Reference),
+    /// An image of a registry or layout, whose layers stay as they are.
+    Image(BaseReference),
     /// Nothing but what is asked for.
     Scratch(Scratch),
 }

@@ -48,7 +48,7 @@ pub use self::{
         Inherited, MemberKind, MemberPattern, Members, Setting, WORKSPACE_FILE, Waiver, Workspace, folder_name,
     },
 };
-use crate::{oci::Reference, path::CleanPath, platform::Platform, time::Epoch};
+use crate::{oci::BaseReference, path::CleanPath, platform::Platform, time::Epoch};
 
 /// What a `bulla.yaml` means: everything checked, params put in, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,7 +70,7 @@ pub struct Spec {
     pub image: Image,
     /// The files of the project with the keys that must have signed images of registries.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub image_keys: BTreeMap<Reference, CleanPath>,
+    pub image_keys: BTreeMap<BaseReference, CleanPath>,
 }
 
 impl Spec {
@@ -111,13 +111,13 @@ impl Spec {
         found
     }
 
-    /// Gives the images of registries that stages and the image start from, each with the platform that is taken of it.
-    pub fn base_images(&self) -> BTreeSet<(&Reference, Platform)> {
+    /// Gives the images of registries and layouts that stages and the image start from, each with the platform that is taken of it.
+    pub fn base_images(&self) -> BTreeSet<(&BaseReference, Platform)> {
         self.platforms.iter().flat_map(|target| self.base_images_for(*target)).collect()
     }
 
-    /// Gives the images of registries that stages and the image start from when the image is made for a platform.
-    pub fn base_images_for(&self, target: Platform) -> BTreeSet<(&Reference, Platform)> {
+    /// Gives the images of registries and layouts that stages and the image start from when the image is made for a platform.
+    pub fn base_images_for(&self, target: Platform) -> BTreeSet<(&BaseReference, Platform)> {
         let stages = self.stages.values().filter_map(|stage| match &stage.base {
             StageBase::Image(reference) => Some((reference, stage.platform.native(target))),
             StageBase::Debian(_) | StageBase::Stage(_) => None,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{AbsolutePath, Debian, Glob, Name, Position, StepSecret};
-use crate::{ecosystem::Ecosystem, oci::Reference, path::CleanPath, platform::Platform, tree::Owner};
+use crate::{ecosystem::Ecosystem, oci::BaseReference, path::CleanPath, platform::Platform, tree::Owner};
 
 /// A named root filesystem and the commands run on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -92,8 +92,8 @@ impl StagePlatform {
 pub enum StageBase {
     /// Packages of Debian.
     Debian(Debian),
-    /// The layers of an image of a registry.
-    Image(Reference),
+    /// The layers of an image of a registry or layout.
+    Image(BaseReference),
     /// Where another stage ended.
     Stage(Name),
 }

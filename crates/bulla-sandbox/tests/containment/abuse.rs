@@ -92,7 +92,7 @@ fn a_step_that_ignores_signals_ends_at_its_time(world: &World) {
 
 fn daemons_end_with_the_step(world: &World) {
     let own = std::process::id();
-    let before = probes(own);
+    let before = settled(own);
     let ran = world.run(&["daemon", &mark(own)]);
     succeeded(&ran);
     assert_eq!(ran.stdout.trim(), "left ten behind");
@@ -110,7 +110,7 @@ fn a_printed_gigabyte_is_cut_and_counted(world: &World) {
 
 fn cancelling_ends_three_hundred_processes_at_once(world: &World) {
     let own = std::process::id();
-    let before = probes(own);
+    let before = settled(own);
     let scratch = world.scratch();
     let request = world.request(scratch.path(), &["tree", "300", &mark(own)]);
     let cancel = bulla_sandbox::Cancel::new().expect("a handle");
@@ -180,6 +180,18 @@ pub(crate) fn supervise_until_killed(folder: &str) -> ExitCode {
 /// The word by which the probes of a process are told from those of other tests on this machine.
 fn mark(owner: u32) -> String {
     format!("of-{owner}")
+}
+
+/// Counts as [`probes`] does when the helpers of launchers that were dropped have ended.
+fn settled(owner: u32) -> usize {
+    let mut count = probes(owner);
+    loop {
+        thread::sleep(Duration::from_millis(50));
+        match probes(owner) {
+            same if same == count => return count,
+            other => count = other,
+        }
+    }
 }
 
 /// Counts the helpers of a process, their copies, and its marked probes.

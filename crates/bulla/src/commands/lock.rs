@@ -32,7 +32,7 @@ Examples:
 /// Write bulla.lock, or amend it to what the spec asks for
 ///
 /// Every package is pinned by its SHA-256, with the signed index that vouches for it, every source from a URL with its
-/// signature, if it has one, and every source of git by its commit and the SHA-256 of its files, with who signed. An image of a registry is pinned by the digest that its tag has. Versions that are locked stay,
+/// signature, if it has one, and every source of git by its commit and the SHA-256 of its files, with who signed. An image is pinned by the digest that its tag, or its name in a layout of the project, has. Versions that are locked stay,
 /// unless they must move or are told to. Of packages and images nothing but indexes and manifests is downloaded.
 ///
 /// In the folder of a bulla.workspace.yaml it is for all members; a name to update is for those whose lock has it.

@@ -13,7 +13,7 @@ use bulla_build::{
 use bulla_model::{
     Digest, Fault, Kind, Platform,
     lock::Lock,
-    oci::Reference,
+    oci::{BaseReference, Reference},
     plan::{self, Plan},
     spec::{Base, Name},
 };
@@ -111,6 +111,7 @@ fn make(
     (journal, secrets): (&Journal, &Secrets),
 ) -> Result<Built> {
     let pins = pins_for(lock, plans, wishes);
+    ops::layouts::check(project, &pins)?;
     let built = match Tiers::open(session, &project.folder)? {
         None => {
             fetch_for(session, store, project, &pins, None)?;
@@ -229,11 +230,11 @@ fn push(
     let registries = ops::registries::client(session)?;
     let target = RegistryTarget::open(&registries, reference)?;
     let mut source = StoreSource::new(store, image);
-    if let Base::Image(base) = &project.spec.image.base
+    if let Base::Image(BaseReference::Registry(base)) = &project.spec.image.base
         // Layers of an image in the same registry need not be sent to it. Nothing is asked of another.
         && registries.read_at(base).host() == reference.host()
     {
-        let pins = lock.images.iter().filter(|(key, _)| key.reference == *base);
+        let pins = lock.images.iter().filter(|(key, _)| key.reference.registry() == Some(base));
         let manifests = pins.map(|(_, pin)| pin.manifest);
         source = source.on(registries.repository(base, Reach::Configured)?, manifests)?;
     }
@@ -287,7 +288,7 @@ pub(super) fn fetch_for(
     others: Option<&Tiers>,
 ) -> Result<()> {
     fetch(session, store, pins, others)?;
-    ops::fetch::images(session, store, &project.spec, pins, others)?;
+    ops::fetch::images(session, store, project, pins, others)?;
     session.interrupt.check()
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use bulla_build::event::{Activity, ActivityId, Ending, Event, Observer};
 use bulla_model::{
-    Digest, Spec,
+    Digest,
     lock::{DebianPin, GitPin, ImageKey, ImagePin, Lock, PackagePin, SourcePin},
     oci::{self, Manifest},
 };
@@ -22,6 +22,7 @@ use crate::{
     error::{CliError, Result},
     ops::{
         git::Git,
+        project::Project,
         registries::Bases,
         transfer::{self, Referrers, StoreTarget},
     },
@@ -67,9 +68,15 @@ pub(crate) fn packages(
 ///
 /// # Errors
 /// When one cannot be fetched, or has other bytes than the lock says.
-pub(crate) fn images(session: &Session, store: &Store, spec: &Spec, lock: &Lock, others: Option<&Tiers>) -> Result<()> {
+pub(crate) fn images(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    lock: &Lock,
+    others: Option<&Tiers>,
+) -> Result<()> {
     let mut bases = None;
-    for (reference, platform) in spec.base_images() {
+    for (reference, platform) in project.spec.base_images() {
         let Some(pin) = lock.images.get(&ImageKey::new(reference, platform)) else { continue };
         if is_whole(store, pin)? {
             continue;
@@ -82,7 +89,7 @@ pub(crate) fn images(session: &Session, store: &Store, spec: &Spec, lock: &Lock,
         }
         let known = match bases.take() {
             Some(known) => known,
-            None => Bases::new(session)?,
+            None => Bases::new(session, project)?,
         };
         let source = bases.insert(known).pinned(reference, pin)?;
         transfer::run(session, &*source, &StoreTarget { store, reference }, Referrers::LEFT)?;

@@ -6,6 +6,7 @@ pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod git;
 pub(crate) mod journal;
+mod layouts;
 pub(crate) mod lock;
 pub(crate) mod network;
 pub(crate) mod platform;

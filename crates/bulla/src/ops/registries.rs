@@ -2,13 +2,18 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use bulla_model::{Digest, lock::ImagePin, oci::Reference};
+use bulla_model::{
+    Digest,
+    lock::ImagePin,
+    oci::{BaseReference, Reference},
+};
 use bulla_net::oci::{Registries, RegistryConfig};
 
 use crate::{
     error::Result,
     ops::{
-        self,
+        self, layouts,
+        project::Project,
         transfer::{LayoutSource, RegistrySource, Source},
     },
     registry::Apt,
@@ -33,12 +38,13 @@ pub(crate) fn client(session: &Session) -> Result<Registries> {
     Ok(Registries::new(client, config))
 }
 
-/// Where the images that a spec starts from are read: registries, and the folders of layouts that the configuration has in their
-/// place.
+/// Where the images that a spec starts from are read: registries, the folders of layouts that the configuration has in their
+/// place, and layouts of the project.
 pub(crate) struct Bases {
-    /// The client of registries.
-    pub(crate) registries: Registries,
+    registries: Registries,
     layouts: BTreeMap<String, PathBuf>,
+    /// The folder of the project.
+    project: PathBuf,
 }
 
 impl Bases {
@@ -46,15 +52,22 @@ impl Bases {
     ///
     /// # Errors
     /// When the configuration is wrong.
-    pub(crate) fn new(session: &Session) -> Result<Self> {
-        Ok(Self { registries: client(session)?, layouts: session.config()?.oci.layouts.clone() })
+    pub(crate) fn new(session: &Session, project: &Project) -> Result<Self> {
+        let layouts = session.config()?.oci.layouts.clone();
+        Ok(Self { registries: client(session)?, layouts, project: project.folder.clone() })
     }
 
     /// Opens an image, as its name is now or with the digest that it had.
     ///
     /// # Errors
     /// When it is not there.
-    pub(crate) fn open(&self, reference: &Reference, digest: Option<Digest>) -> Result<Box<dyn Source>> {
+    pub(crate) fn open(&self, reference: &BaseReference, digest: Option<Digest>) -> Result<Box<dyn Source>> {
+        let reference = match reference {
+            BaseReference::Registry(reference) => reference,
+            BaseReference::Layout(layout) => {
+                return Ok(Box::new(layouts::open(&self.project, layout, digest)?.1));
+            }
+        };
         if let Some(layout) = self.layout(reference) {
             return Ok(Box::new(LayoutSource::open_as(&layout, reference.tag(), digest)?));
         }
@@ -62,19 +75,25 @@ impl Bases {
         Ok(Box::new(RegistrySource::of_spec(&self.registries, &reference)?))
     }
 
-    /// Opens the manifest of a lock, whatever its name is now.
+    /// Opens the manifest of a lock: whatever its name in a registry is now, but a layout of the project must be as it was.
     ///
     /// # Errors
     /// When it is not there.
-    pub(crate) fn pinned(&self, reference: &Reference, pin: &ImagePin) -> Result<Box<dyn Source>> {
-        match self.layout(reference) {
-            Some(layout) => Ok(Box::new(LayoutSource::of_manifest(&layout, pin)?)),
-            None => Ok(Box::new(RegistrySource::of_spec(&self.registries, &reference.pinned(pin.manifest))?)),
-        }
+    pub(crate) fn pinned(&self, reference: &BaseReference, pin: &ImagePin) -> Result<Box<dyn Source>> {
+        let layout = match reference {
+            BaseReference::Registry(reference) => match self.layout(reference) {
+                Some(layout) => layout,
+                None => {
+                    return Ok(Box::new(RegistrySource::of_spec(&self.registries, &reference.pinned(pin.manifest))?));
+                }
+            },
+            BaseReference::Layout(layout) => layouts::open(&self.project, layout, Some(pin.digest))?.0,
+        };
+        Ok(Box::new(LayoutSource::of_manifest(&layout, pin)?))
     }
 
     /// Gives the layout that stands for the repository of a reference. A repository's name cannot lead out of the folder.
-    pub(crate) fn layout(&self, reference: &Reference) -> Option<PathBuf> {
+    fn layout(&self, reference: &Reference) -> Option<PathBuf> {
         let folder = self.layouts.get(&reference.host().to_ascii_lowercase())?;
         Some(folder.join(reference.repository()))
     }

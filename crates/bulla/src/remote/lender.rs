@@ -61,13 +61,7 @@ impl<'a> Lender<'a> {
         let mut pins = self.pins.clone();
         match need {
             Need::Images => {
-                return crate::ops::fetch::images(
-                    self.session,
-                    self.store,
-                    &self.project.spec,
-                    &pins,
-                    Some(self.tiers),
-                );
+                return crate::ops::fetch::images(self.session, self.store, self.project, &pins, Some(self.tiers));
             }
             Need::Sources => pins.packages.clear(),
             Need::Packages => pins.sources.clear(),

@@ -43,7 +43,7 @@ fn put(registry: &FakeRegistry, tag: &str, blobs: &[(Vec<u8>, Digest)]) -> Manif
 }
 
 /// Puts the image for one platform there: what an index and what its configuration say of that.
-fn part(
+pub(crate) fn part(
     registry: &FakeRegistry,
     (said, platform): (Platform, Platform),
     blobs: &[(Vec<u8>, Digest)],
@@ -104,12 +104,12 @@ pub(crate) fn user(more: &str) -> String {
     format!("  user: 65532\n{more}")
 }
 
-fn build(environment: &TestEnvironment, project: &Project) -> Ran {
+pub(crate) fn build(environment: &TestEnvironment, project: &Project) -> Ran {
     environment.run(project, &["build"])
 }
 
 /// Reads the manifest and the configuration of the image that was built.
-fn built(project: &Project) -> (Manifest, ImageConfig) {
+pub(crate) fn built(project: &Project) -> (Manifest, ImageConfig) {
     let blob =
         |digest: &Digest| fs_err::read(project.path("bulla-out/blobs/sha256").join(digest.hex())).expect("a blob");
     let top: Index = serde_json::from_str(&project.read("bulla-out/index.json")).expect("an index");

@@ -16,18 +16,18 @@ use bulla_testkit::{FakeRegistry, Project, TestEnvironment, docker, process, ski
 use crate::base::{image, knowing, project, root, user};
 
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-const ARTIFACT: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
+pub(crate) const ARTIFACT: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 
 /// A registry with an image, an environment that knows it, and keys.
-struct World {
-    registry: FakeRegistry,
-    environment: TestEnvironment,
+pub(crate) struct World {
+    pub(crate) registry: FakeRegistry,
+    pub(crate) environment: TestEnvironment,
     keys: tempfile::TempDir,
-    digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 impl World {
-    fn new(test: &str) -> Option<Self> {
+    pub(crate) fn new(test: &str) -> Option<Self> {
         if !process::exists("openssl") {
             skipped(test, "there is no openssl");
             return None;
@@ -55,12 +55,12 @@ impl World {
         openssl(&["pkey", "-in", &private, "-pubout", "-out", &public]);
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}/team/base", self.registry.address())
     }
 
     /// Signs a document, and gives the signature in base64.
-    fn sign(&self, key: &str, document: &str) -> String {
+    pub(crate) fn sign(&self, key: &str, document: &str) -> String {
         let (text, signature, key_file) = (self.file("document"), self.file("signature"), self.file(key));
         fs_err::write(&text, document).expect("a document");
         match key {
@@ -74,7 +74,7 @@ impl World {
     }
 
     /// Puts a manifest of documents with their signatures there; gives its bytes.
-    fn manifest(&self, signed: &[(String, String)]) -> Manifest {
+    pub(crate) fn manifest(&self, signed: &[(String, String)]) -> Manifest {
         let (config, bytes) = oci::encode_described(oci::CONFIG, &serde_json::json!({}));
         self.registry.put_blob("team/base", &bytes);
         let layer = |(document, signature): &(String, String)| {
@@ -92,27 +92,32 @@ impl World {
     }
 
     /// Puts what a key signed under the tag of the image.
-    fn signed_by(&self, key: &str, document: &str) {
+    pub(crate) fn signed_by(&self, key: &str, document: &str) {
         self.put(&self.digest, &[(document.to_owned(), self.sign(key, document))]);
     }
 
-    fn document(&self) -> String {
+    /// Gives the public half of a key.
+    pub(crate) fn public(&self, key: &str) -> Vec<u8> {
+        fs_err::read(Path::new(&self.file(&format!("{key}.pub")))).expect("a key")
+    }
+
+    pub(crate) fn document(&self) -> String {
         document(&self.name(), &self.digest.to_string())
     }
 
     /// A project on the image, which must be signed by a key.
-    fn project(&self, key: &str) -> Project {
+    pub(crate) fn project(&self, key: &str) -> Project {
         let project = project(&self.registry, "1", "source: app/run, to: /run.sh", &user("  entrypoint: [/run.sh]\n"));
         let spec = project.read("bulla.yaml");
         let reference = format!("'{}:1'", self.name());
         assert!(spec.contains(&reference));
         project.write("bulla.yaml", spec.replace(&reference, &format!("{reference}, signed-by: keys/{key}.pub")));
-        let public = fs_err::read(Path::new(&self.file(&format!("{key}.pub")))).expect("a key");
+        let public = self.public(key);
         project.file(&format!("keys/{key}.pub"), public)
     }
 
     #[track_caller]
-    fn refused(&self, key: &str, code: i32, says: &str) {
+    pub(crate) fn refused(&self, key: &str, code: i32, says: &str) {
         let project = self.project(key);
         let ran = self.environment.run(&project, &["build"]).failure(code);
         assert!(ran.stderr.contains(says), "no `{says}` in {}", ran.stderr);
@@ -124,7 +129,7 @@ fn openssl(arguments: &[&str]) {
     process::output(Command::new("openssl").args(arguments)).expect("openssl works");
 }
 
-fn document(name: &str, digest: &str) -> String {
+pub(crate) fn document(name: &str, digest: &str) -> String {
     format!(
         r#"{{"critical":{{"identity":{{"docker-reference":"{name}"}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"cosign container image signature"}},"optional":null}}"#
     )

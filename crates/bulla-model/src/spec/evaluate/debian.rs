@@ -127,7 +127,7 @@ impl Context<'_> {
     pub(super) fn refuse_key(&mut self, key: Option<&At<KeyFile>>) {
         if let Some(key) = key {
             let help = "delete it: indexes of Debian are verified by its own keys";
-            self.wrong(&key.span, "`signed-by` is for an image of a registry", help);
+            self.wrong(&key.span, "`signed-by` is for what is from an image", help);
         }
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Context;
 use crate::{
-    oci::Reference,
+    oci::BaseReference,
     path::CleanPath,
     spec::{
         Limits, OnRefusal, Position, Release, Setting,
@@ -149,7 +149,7 @@ impl<'t> Context<'t> {
     }
 
     /// Holds an image that something starts from against those of the workspace.
-    pub(super) fn base_image(&mut self, span: &Range<usize>, reference: &Reference) {
+    pub(super) fn base_image(&mut self, span: &Range<usize>, reference: &BaseReference) {
         let Some(bound) = self.settings().and_then(|settings| settings.images.as_ref()) else { return };
         let name = CleanPath::parse(reference.name()).ok();
         if !name.is_some_and(|name| bound.value.iter().any(|glob| glob.matches(&name))) {

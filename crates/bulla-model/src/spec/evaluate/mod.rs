@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     login::without_logins,
-    oci::Reference,
+    oci::BaseReference,
     path::CleanPath,
     yaml::{At, Document, MAX_BYTES, Problem, nearest},
 };
@@ -177,7 +177,7 @@ pub(super) struct Context<'t> {
     /// The bytes that may still be made by putting in params and by handing environments on.
     budget: usize,
     /// The images that were named, with the key that must have signed each.
-    image_keys: BTreeMap<Reference, Option<CleanPath>>,
+    image_keys: BTreeMap<BaseReference, Option<CleanPath>>,
 }
 
 impl<'t> Context<'t> {

@@ -11,7 +11,7 @@ use serde::{
 use super::scalar::{Codename, Component, ImageReference, KeyFile, Reason, Suite};
 use crate::{spec::PackageRequest, yaml::At};
 
-/// What a stage starts from: packages (`debian`) or an image of a registry (`image`), one of both.
+/// What a stage starts from: packages (`debian`) or an image (`image`), one of both.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a map such as `{debian: trixie, packages: [gcc]}` or `{image: REFERENCE}`")]
 pub(in crate::spec) struct StageFrom {
@@ -20,12 +20,14 @@ pub(in crate::spec) struct StageFrom {
     #[schemars(extend("x-example" = "debian: trixie"))]
     #[serde(default)]
     pub(in crate::spec) debian: Option<At<Codename>>,
-    /// An image of a registry. Its layers are unpacked; steps run on them. The lock pins it by digest.
+    /// An image of a registry, or of an OCI layout in the project: `oci:FOLDER`, or `oci:FOLDER:NAME` where it has several. Its layers are
+    /// unpacked; steps run on them. The lock pins it by digest.
     #[schemars(extend("x-example" = "image: registry.example/team/builder:1.4"))]
     #[serde(default)]
     pub(in crate::spec) image: Option<At<ImageReference>>,
-    /// The file of the project with the public key (P-256 or Ed25519, in PEM) by which cosign must have signed the image under this name. It
-    /// is verified when the lock is written.
+    /// The file of the project with the public key (P-256 or Ed25519, in PEM) by which cosign must have signed the image: as a Sigstore
+    /// bundle (cosign 3), or in the simple form before it, which must also name the registry and repository as they are here. It is
+    /// verified when the lock is written.
     #[schemars(extend("x-example" = "signed-by: keys/team.pub"))]
     #[serde(default, rename = "signed-by")]
     pub(in crate::spec) signed_by: Option<At<KeyFile>>,
@@ -46,7 +48,7 @@ pub(in crate::spec) struct StageFrom {
     pub(in crate::spec) components: Option<At<Vec<At<Component>>>>,
 }
 
-/// What an image stands on: packages (`debian`), an image of a registry (`image`) or nothing (`scratch`), one of them.
+/// What an image stands on: packages (`debian`), an image (`image`) or nothing (`scratch`), one of them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
@@ -57,13 +59,15 @@ pub(in crate::spec) struct ImageFrom {
     #[schemars(extend("x-example" = "debian: trixie"))]
     #[serde(default)]
     pub(in crate::spec) debian: Option<At<Codename>>,
-    /// An image of a registry: its layers stay as they are, and the layers of this image come on top. What the spec does not say
-    /// about how it runs is as in that image, but for the user. The lock pins it by digest.
+    /// An image of a registry, or of an OCI layout in the project (`oci:FOLDER:NAME`): its layers stay as they are, and the layers of this
+    /// image come on top. What the spec does not say about how it runs is as in that image, but for the user. The lock pins it by
+    /// digest.
     #[schemars(extend("x-example" = "image: registry.example/team/base:1.4"))]
     #[serde(default)]
     pub(in crate::spec) image: Option<At<ImageReference>>,
-    /// The file of the project with the public key (P-256 or Ed25519, in PEM) by which cosign must have signed the image under this name. It
-    /// is verified when the lock is written.
+    /// The file of the project with the public key (P-256 or Ed25519, in PEM) by which cosign must have signed the image: as a Sigstore
+    /// bundle (cosign 3), or in the simple form before it, which must also name the registry and repository as they are here. It is
+    /// verified when the lock is written.
     #[schemars(extend("x-example" = "signed-by: keys/team.pub"))]
     #[serde(default, rename = "signed-by")]
     pub(in crate::spec) signed_by: Option<At<KeyFile>>,

@@ -15,8 +15,8 @@ pub(super) fn summary(lock: &Lock) -> String {
     let (packages, roots) = (lock.packages.len(), lock.roots.len());
     let images = match lock.images.len() {
         0 => String::new(),
-        1 => ", and one image of a registry".to_owned(),
-        count => format!(", and {count} images of registries"),
+        1 => ", and one base image".to_owned(),
+        count => format!(", and {count} base images"),
     };
     format!("{packages} packages for {roots} roots, {}{images}", terminal::bytes(bytes))
 }

@@ -1,4 +1,4 @@
-//! Pins images of registries: what a reference leads to now, by digest.
+//! Pins the images that a spec starts from: what a reference leads to now, by digest.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -7,52 +7,48 @@ use bulla_ecosystems::signature::cosign::{self, ImageSignatureError, MAX_KEY};
 use bulla_model::{
     CleanPath, Digest, Fault, Kind, Platform,
     lock::{ImageKey, ImagePin, ImageSignature, Lock},
-    oci::{self, Descriptor, Index, Manifest, PlatformFields, Reference},
+    oci::{self, BaseReference, Index, PlatformFields},
 };
-use bulla_net::{NetError, Reach, oci::Repository};
-use bulla_store::Store;
 
-use super::{Update, keys};
+use super::{
+    Update, keys,
+    signatures::{self, Found},
+};
 use crate::{
     error::Result,
-    ops::{self, fetch::Sink, project::Project, registries::Bases},
+    ops::{self, project::Project, registries::Bases},
     session::Session,
 };
-
-/// How many signatures of an image are tried.
-const MAX_SIGNATURES: usize = 100;
 
 /// An image that nothing can start from.
 #[derive(Debug, thiserror::Error)]
 enum ImageError {
     #[error("the image {reference} is not for {platform}")]
-    Platform { reference: Reference, platform: Platform },
+    Platform { reference: BaseReference, platform: Platform },
     #[error("the index of the image {reference} is not a document of the OCI image specification")]
-    Index { reference: Reference, source: serde_json::Error },
-    #[error("the image {reference} is read from a layout, and signatures are looked for in registries alone")]
-    SignedLayout { reference: Reference },
+    Index { reference: BaseReference, source: serde_json::Error },
     #[error("the keys of the image, {file}, {problem}")]
     KeyFile { file: CleanPath, problem: &'static str },
     #[error("reading the key {file}")]
     Key { file: CleanPath, source: ImageSignatureError },
     #[error("the image {reference} has no signature by the key {file}")]
-    NotSigned { reference: Reference, file: CleanPath, source: Option<ImageSignatureError> },
+    NotSigned { reference: BaseReference, file: CleanPath, source: Option<ImageSignatureError> },
 }
 
 impl Fault for ImageError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Platform { .. } | Self::KeyFile { .. } | Self::Key { .. } | Self::SignedLayout { .. } => Kind::Spec,
+            Self::Platform { .. } | Self::KeyFile { .. } | Self::Key { .. } => Kind::Spec,
             Self::Index { .. } | Self::NotSigned { .. } => Kind::Integrity,
         }
     }
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::NotSigned { source: None, .. } => vec![
-                "`cosign sign --key KEY` makes one, in its simple form (`--new-bundle-format=false` from version 3 on)"
-                    .into(),
-            ],
+            Self::NotSigned { source: None, .. } => vec!["`cosign sign --key KEY` makes one".into()],
+            Self::NotSigned { source: Some(error), .. } if error.is_of_another_kind() => {
+                vec!["signatures by a key alone are verified: `cosign sign --key KEY` makes one".into()]
+            }
             Self::NotSigned { .. } => vec!["do not use the image before you know who signed it, and as what".into()],
             _ => Vec::new(),
         }
@@ -80,7 +76,7 @@ pub(super) fn resolve(
         }
         let bases = match known_bases.take() {
             Some(bases) => bases,
-            None => Bases::new(session)?,
+            None => Bases::new(session, project)?,
         };
         // All platforms are those of one image.
         let of_others = pins.iter().find(|(other, _)| other.reference == *reference).map(|(_, pin)| pin.digest);
@@ -103,11 +99,11 @@ pub(super) fn resolve(
 }
 
 /// Says whether a name of `bulla lock --update NAME` means an image.
-pub(super) fn is_meant(reference: &Reference, name: &str) -> bool {
-    Reference::parse(name).is_ok_and(|named| named == *reference) || reference.name() == name
+pub(super) fn is_meant(reference: &BaseReference, name: &str) -> bool {
+    BaseReference::parse(name).is_ok_and(|named| named == *reference) || reference.name() == name
 }
 
-fn moves(reference: &Reference, update: &Update) -> bool {
+fn moves(reference: &BaseReference, update: &Update) -> bool {
     match update {
         Update::Nothing => false,
         Update::Everything => true,
@@ -153,13 +149,12 @@ fn pin(bases: &Bases, key: &ImageKey, index: Option<Digest>) -> Result<ImagePin>
     Ok(ImagePin { digest, manifest: found.digest, size: manifest.len() as u64, signature: None })
 }
 
-/// Looks for a signature of an image by the key that the spec names: under the tag that cosign gives to it, and among what refers
-/// to the image.
+/// Looks for a signature of an image by the key that the spec names.
 fn signed(
     session: &Session,
     project: &Project,
     bases: &Bases,
-    reference: &Reference,
+    reference: &BaseReference,
     digest: &Digest,
     file: &CleanPath,
 ) -> Result<ImageSignature> {
@@ -167,50 +162,12 @@ fn signed(
     let bytes = keys::read(project, file, MAX_KEY, fail)?;
     let key = cosign::ImageKey::parse(&bytes).map_err(|source| ImageError::Key { file: file.clone(), source })?;
     let store = ops::store::open(session)?;
-    if bases.layout(reference).is_some() {
-        return Err(ImageError::SignedLayout { reference: reference.clone() }.into());
-    }
-    let repository = bases.registries.repository(reference, Reach::Public)?;
-    let mut problem = None;
-    for layer in signatures(&repository, digest)? {
-        let Some(signature) = layer.annotations.get(cosign::SIGNATURE) else { continue };
-        session.interrupt.check()?;
-        let payload = document(&store, &repository, &layer)?;
-        match key.verify(&payload, signature, reference, digest) {
-            Ok(()) => {
-                return Ok(ImageSignature { key: file.clone(), signed_by: key.digest(), payload: layer.digest });
-            }
-            Err(error) => problem = Some(error),
+    let source = bases.open(reference, Some(*digest))?;
+    let name = reference.signed_name();
+    match signatures::find((session, &store), &*source, (name.as_deref(), digest), &key)? {
+        Found::Good(signed) => Ok(ImageSignature { key: file.clone(), signed_by: key.digest(), signed }),
+        Found::None(problem) => {
+            Err(ImageError::NotSigned { reference: reference.clone(), file: file.clone(), source: problem }.into())
         }
     }
-    Err(ImageError::NotSigned { reference: reference.clone(), file: file.clone(), source: problem }.into())
-}
-
-/// Gives what may be signatures of an image.
-fn signatures(repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {
-    let tagged = match repository.manifest(&format!("sha256-{}.sig", digest.hex())) {
-        Ok(found) => Some(found),
-        Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(error.into()),
-    };
-    let mut manifests: Vec<_> = tagged.into_iter().collect();
-    for entry in repository.referrers(digest, Some(cosign::ARTIFACT))?.into_iter().take(MAX_SIGNATURES) {
-        manifests.push(repository.manifest(&entry.digest.to_string())?);
-    }
-    // What is no manifest is no signature either.
-    let read = manifests.iter().filter_map(|found| serde_json::from_slice::<Manifest>(&found.bytes).ok());
-    let layers = read.flat_map(|manifest| manifest.layers);
-    let fits = |layer: &Descriptor| layer.media_type == cosign::PAYLOAD && layer.size <= cosign::MAX_PAYLOAD;
-    Ok(layers.filter(fits).take(MAX_SIGNATURES).collect())
-}
-
-/// Brings a signed document into the store, where it stays with the image.
-fn document(store: &Store, repository: &Repository, layer: &Descriptor) -> Result<Vec<u8>> {
-    if !store.has_blob(&layer.digest)? {
-        let mut sink = Sink::open(store, &layer.digest)
-            .map_err(|source| NetError::Sink { url: layer.digest.to_string(), source })?;
-        repository.blob(layer, &mut sink, &|_| ())?;
-    }
-    let bytes = store.read_blob(&layer.digest, cosign::MAX_PAYLOAD)?;
-    Ok(bytes.unwrap_or_default())
 }

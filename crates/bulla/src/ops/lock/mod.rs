@@ -6,6 +6,7 @@ mod images;
 pub(super) mod keys;
 mod remember;
 mod resolve;
+mod signatures;
 mod urls;
 
 use std::{io::Write, path::Path};

@@ -132,7 +132,7 @@ impl Fault for TransferError {
         let hint = match self {
             Self::Place { .. } => "write `oci:DIR`, `oci:DIR:NAME`, `oci-archive:FILE`, or `HOST/REPOSITORY:TAG`",
             Self::Reference(_) => "write `HOST/REPOSITORY:TAG`, for example `registry.example:5000/team/shop:1.4`",
-            Self::Which { .. } => "name it: `bulla copy oci:DIR:NAME REF`",
+            Self::Which { .. } => "name it: `oci:DIR:NAME`",
             Self::Missing { .. } => "build again: what is missing is made anew",
             Self::Moved { .. } => "use the digest; push again when nobody else does",
             Self::OtherDigest { .. } => "leave `@sha256:…` out",

@@ -15,11 +15,17 @@ use bulla_model::{
 use bulla_net::oci::{BlobSource, fallback_tag};
 use serde::Deserialize;
 
-use super::{Source, TransferError};
+use super::{Source, TransferError, source::signature_tag};
 use crate::error::Result;
 
 /// The most entries of a layout's index that are looked into for what they refer to.
 const MAX_ENTRIES: usize = 4096;
+/// The most blobs of a layout that are looked into, and the most bytes of each.
+const MAX_BLOBS: (usize, u64) = (4096, 16 << 10);
+/// The annotation by which `cosign save` says what something in a layout is, and its word for signatures.
+const SAVED: (&str, &str) = ("kind", "dev.cosignproject.cosign/sigs");
+/// What cosign calls all that it saves beside an image.
+const SAVED_BESIDE: [&str; 2] = [SAVED.1, "dev.cosignproject.cosign/atts"];
 
 /// An image of an OCI layout directory or oci-archive.
 #[derive(Debug)]
@@ -54,6 +60,11 @@ impl LayoutSource {
         Ok(Self { place, root, index, referrers: OnceLock::new() })
     }
 
+    /// Gives the digest of the image.
+    pub(crate) const fn digest(&self) -> Digest {
+        self.root.digest
+    }
+
     /// Opens a layout for a manifest of it, wherever in an image that is.
     pub(crate) fn of_manifest(path: &Path, pin: &ImagePin) -> Result<Self> {
         let place = inspect::Place::open(path)?;
@@ -79,7 +90,9 @@ impl LayoutSource {
         if name.is_none() && found.len() > 1 {
             let referring = referring(&place, &index)?;
             let refers: BTreeSet<Digest> = referring.values().flatten().map(|entry| entry.digest).collect();
-            let images = found.iter().filter(|entry| list_of(entry).is_none() && !refers.contains(&entry.digest));
+            let images = found
+                .iter()
+                .filter(|entry| list_of(entry).is_none() && !is_beside(entry) && !refers.contains(&entry.digest));
             let images: Vec<&Descriptor> = images.copied().collect();
             if !images.is_empty() {
                 found = images;
@@ -118,6 +131,14 @@ fn referring(place: &inspect::Place, index: &Index) -> Result<BTreeMap<Digest, V
     Ok(found)
 }
 
+/// Says whether an entry is something that cosign put beside an image, in the form before bundles.
+fn is_beside(entry: &Descriptor) -> bool {
+    let name = entry.annotations.get(oci::REF_NAME).and_then(|name| name.rsplit([':', '/']).next()).unwrap_or_default();
+    let (subject, kind) = name.strip_prefix("sha256-").and_then(|rest| rest.split_once('.')).unwrap_or_default();
+    let tagged = Digest::from_hex(subject).is_ok() && ["sig", "att", "sbom"].contains(&kind);
+    tagged || entry.annotations.get(SAVED.0).is_some_and(|kind| SAVED_BESIDE.contains(&kind.as_str()))
+}
+
 /// Says whose referrers an entry lists, where it has the name of such a list.
 fn list_of(entry: &Descriptor) -> Option<Digest> {
     let name = entry.annotations.get(oci::REF_NAME)?;
@@ -143,6 +164,29 @@ impl Source for LayoutSource {
             }
         };
         Ok(known.get(subject).cloned().unwrap_or_default())
+    }
+
+    fn beside(&self, subject: &Digest) -> Result<Vec<Vec<u8>>> {
+        let tag = signature_tag(subject);
+        // Podman's names are whole references.
+        let is_tag = |name: &String| name.strip_suffix(&tag).is_some_and(|rest| rest.is_empty() || rest.ends_with(':'));
+        let is_meant = |entry: &&Descriptor| {
+            entry.annotations.get(oci::REF_NAME).is_some_and(is_tag)
+                || entry.annotations.get(SAVED.0).is_some_and(|kind| kind == SAVED.1)
+        };
+        let mut found = Vec::new();
+        for entry in self.index.manifests.iter().filter(is_meant).take(MAX_ENTRIES) {
+            found.push(self.place.manifest(entry)?);
+        }
+        // What `cosign save` writes has bundles that its index does not name.
+        let (count, size) = MAX_BLOBS;
+        for blob in self.place.blobs(count, size)? {
+            let Ok(bytes) = self.place.manifest(&blob) else { continue };
+            if Referrer::read(oci::MANIFEST, &bytes).is_some_and(|referrer| referrer.subject == *subject) {
+                found.push(bytes);
+            }
+        }
+        Ok(found)
     }
 
     fn listed(&self, entry: &Descriptor) -> Result<Option<(Descriptor, Vec<u8>)>> {

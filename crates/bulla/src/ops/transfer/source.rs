@@ -29,6 +29,12 @@ pub(crate) trait Source: Sync {
         Ok(Vec::new())
     }
 
+    /// Gives the manifests that lie where cosign puts what it signs of an image, other than by referring to it. They may be something
+    /// else.
+    fn beside(&self, _: &Digest) -> Result<Vec<Vec<u8>>> {
+        Ok(Vec::new())
+    }
+
     /// Gives a manifest that was listed, as it is; `None` where it is not there.
     fn listed(&self, entry: &Descriptor) -> Result<Option<(Descriptor, Vec<u8>)>> {
         Ok(Some((entry.clone(), self.manifest(entry)?)))
@@ -46,6 +52,11 @@ pub(crate) trait Source: Sync {
     fn repository(&self, _: &Descriptor) -> Option<&Repository> {
         None
     }
+}
+
+/// Gives the tag under which cosign keeps the signatures of an image, in the form before bundles.
+pub(super) fn signature_tag(subject: &Digest) -> String {
+    format!("sha256-{}.sig", subject.hex())
 }
 
 fn copy(
@@ -215,6 +226,14 @@ impl Source for RegistrySource {
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
         Ok(self.repository.referrers(subject, None)?)
+    }
+
+    fn beside(&self, subject: &Digest) -> Result<Vec<Vec<u8>>> {
+        match self.repository.manifest(&signature_tag(subject)) {
+            Ok(document) => Ok(vec![document.bytes]),
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn listed(&self, entry: &Descriptor) -> Result<Option<(Descriptor, Vec<u8>)>> {

@@ -12,7 +12,7 @@ use bulla_build::{
 };
 use bulla_model::{
     Digest,
-    oci::{Annotations, Descriptor, Reference, Referrer},
+    oci::{Annotations, BaseReference, Descriptor, Reference, Referrer},
 };
 use bulla_net::{
     DownloadSink, Finish, NetError, SinkError,
@@ -266,7 +266,7 @@ impl Target for RegistryTarget {
 pub(crate) struct StoreTarget<'a> {
     pub(crate) store: &'a Store,
     /// What it is, for people.
-    pub(crate) reference: &'a Reference,
+    pub(crate) reference: &'a BaseReference,
 }
 
 impl Target for StoreTarget<'_> {
