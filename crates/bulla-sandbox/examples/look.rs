@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         identity_fake: false,
         emulation: None,
         stop_on_refusal: false,
+        listen: None,
         limits: Limits::default(),
     };
     let outcome = Launcher::start(Options::default())?.run(&request, &Cancel::new()?, &mut |stream, bytes| {

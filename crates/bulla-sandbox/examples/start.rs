@@ -41,6 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             identity_fake: false,
             emulation: None,
             stop_on_refusal: false,
+            listen: None,
             limits: Limits::default(),
         };
         let start = Instant::now();

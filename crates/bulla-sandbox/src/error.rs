@@ -49,6 +49,15 @@ pub enum Error {
         /// What the diagnosis of this host found, when it was made.
         findings: Vec<Finding>,
     },
+    /// A process that answers foreign code could not give up what it must not have.
+    #[error("shutting a process of this program in: {stage}")]
+    Cell {
+        /// What failed.
+        stage: Stage,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// The command does not exist inside, or cannot be executed.
     #[error("executing `{program}` in the sandbox")]
     Execute {
@@ -120,6 +129,7 @@ impl Fault for Error {
             Self::Execute { .. } => Kind::Step,
             Self::Setup { stage: Stage::WorkingDirectory, .. } => Kind::Spec,
             Self::Setup { stage, .. } if stage.isolates() => Kind::Hermeticity,
+            Self::Cell { .. } => Kind::Hermeticity,
             Self::Helper { .. }
             | Self::HelperGone
             | Self::Prepare { .. }
@@ -135,6 +145,9 @@ impl Fault for Error {
                 let mut hints: Vec<String> = findings.iter().filter_map(Finding::hint).collect();
                 hints.extend(stage.hint(source.raw_os_error().unwrap_or(0)).map(str::to_owned));
                 hints
+            }
+            Self::Cell { stage, source } => {
+                stage.hint(source.raw_os_error().unwrap_or(0)).map(str::to_owned).into_iter().collect()
             }
             Self::Execute { program, source } if source.raw_os_error() == Some(libc::ENOENT) => vec![format!(
                 "no `{program}` was found in the stage's root: add the package that has it to `packages`, or write its path"

@@ -81,7 +81,7 @@ struct Running {
 }
 
 /// Binds the helper's life to the caller's, and takes the identity that sandboxes have.
-fn begin(parent: &OsStr, service: &OsStr) -> io::Result<()> {
+pub(crate) fn begin(parent: &OsStr, service: &OsStr) -> io::Result<()> {
     let parent = parent.to_str().and_then(|word| i32::from_str(word).ok());
     if service != KEEP_UID {
         let id = service.to_str().and_then(|word| u32::from_str(word).ok()).ok_or(io::ErrorKind::InvalidInput)?;

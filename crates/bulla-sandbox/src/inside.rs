@@ -17,13 +17,13 @@ use rustix::{
     thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets},
 };
 
-use crate::{emulate, net::RESOLVER, prepare::Prepared, root, stage::Stage, sys, wire, wire::Message};
+use crate::{emulate, net::RESOLVER, prepare::Prepared, root, serve, stage::Stage, sys, wire, wire::Message};
 
 /// Where and why the set-up failed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Failure {
-    stage: Stage,
-    errno: Errno,
+    pub(crate) stage: Stage,
+    pub(crate) errno: Errno,
 }
 
 /// Names the stage at which something failed.
@@ -72,19 +72,20 @@ fn at_control() -> bool {
 fn set_up(prepared: &mut Prepared, streams: &Streams) -> Result<std::convert::Infallible, Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Stage::Descriptors)?;
     let control = arrange(streams).at(Stage::Descriptors)?;
-    identity(prepared).at(Stage::Identity)?;
+    map_ids(&prepared.uid_map, &prepared.gid_map).at(Stage::Identity)?;
     match &prepared.emulation {
         Some(registration) => emulate::register(registration).at(Stage::Emulation)?,
         None => emulate::shut_out(),
     }
     let resolver = network()?;
+    let listener = prepared.listen.map(serve::listener).transpose().at(Stage::Listen)?;
     rustix::system::sethostname(&prepared.hostname).at(Stage::Hostname)?;
     root::enter(prepared)?;
     prepared.forget_secret_files();
-    hand_out(control, resolver).at(Stage::Handover)?;
+    hand_out(control, resolver, listener).at(Stage::Handover)?;
     limits(prepared).at(Stage::Limits)?;
     rustix::process::chdir(prepared.cwd.as_c_str()).at(Stage::WorkingDirectory)?;
-    drop_privileges(prepared).at(Stage::Privileges)?;
+    drop_privileges(prepared.capabilities).at(Stage::Privileges)?;
     let listener = sys::install_filter(prepared.filter).at(Stage::Filter)?;
     rustix::io::write(control, &Message::Listener { number: listener }.encode()).at(Stage::Handover)?;
     await_go(control).at(Stage::Handover)?;
@@ -106,10 +107,11 @@ fn arrange(streams: &Streams) -> Result<BorrowedFd<'static>, Errno> {
     }
 }
 
-fn identity(prepared: &Prepared) -> Result<(), Errno> {
+/// Maps the one id of a new user namespace.
+pub(crate) fn map_ids(uid_map: &str, gid_map: &str) -> Result<(), Errno> {
     put(c"/proc/self/setgroups", b"deny")?;
-    put(c"/proc/self/gid_map", prepared.gid_map.as_bytes())?;
-    put(c"/proc/self/uid_map", prepared.uid_map.as_bytes())
+    put(c"/proc/self/gid_map", gid_map.as_bytes())?;
+    put(c"/proc/self/uid_map", uid_map.as_bytes())
 }
 
 fn put(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
@@ -125,11 +127,18 @@ fn network() -> Result<OwnedFd, Failure> {
     Ok(socket)
 }
 
-/// Gives the supervisor the resolver's socket, the root and the process directory as they are seen inside.
-fn hand_out(control: BorrowedFd<'_>, resolver: OwnedFd) -> Result<(), Errno> {
+/// Gives the supervisor the resolver's socket, the root and the process directory as they are seen inside, and the socket on
+/// which the caller answers. None of them stays here.
+fn hand_out(control: BorrowedFd<'_>, resolver: OwnedFd, listener: Option<OwnedFd>) -> Result<(), Errno> {
     let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let proc = rustix::fs::open(c"/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    wire::send(control, Message::Inside, &[resolver.as_fd(), root.as_fd(), proc.as_fd()])
+    match &listener {
+        Some(listener) => {
+            let fds = [resolver.as_fd(), root.as_fd(), proc.as_fd(), listener.as_fd()];
+            wire::send(control, Message::Inside, &fds)
+        }
+        None => wire::send(control, Message::Inside, &[resolver.as_fd(), root.as_fd(), proc.as_fd()]),
+    }
 }
 
 fn limits(prepared: &Prepared) -> Result<(), Errno> {
@@ -158,8 +167,9 @@ fn await_go(control: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-fn drop_privileges(prepared: &Prepared) -> Result<(), Errno> {
-    let keep = CapabilitySet::from_bits_retain(prepared.capabilities);
+/// Gives up every capability but these, and the ways to get others.
+pub(crate) fn drop_privileges(capabilities: u64) -> Result<(), Errno> {
+    let keep = CapabilitySet::from_bits_retain(capabilities);
     for number in 0..=LAST_CAPABILITY {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         if keep.contains(capability) {
@@ -173,7 +183,7 @@ fn drop_privileges(prepared: &Prepared) -> Result<(), Errno> {
         }
     }
     rustix::thread::clear_ambient_capability_set()?;
-    if prepared.capabilities == 0 {
+    if capabilities == 0 {
         use CapabilitiesSecureBits as Bits;
         let bits = Bits::NO_ROOT
             | Bits::NO_ROOT_LOCKED

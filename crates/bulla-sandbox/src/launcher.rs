@@ -23,6 +23,7 @@ use crate::{
     outcome::{Isolation, Outcome, Rung},
     prepare,
     request::{Request, Root},
+    serve::Serve,
     stage::Stage,
     supervise::{Stream, Streams, Supervisor},
     terminal::{self, Terminal},
@@ -89,6 +90,15 @@ struct Shared {
     options: Options,
 }
 
+/// What attends to a run beside its output.
+#[derive(Default)]
+pub struct Attended<'a> {
+    /// The caller's terminal, which the command is given for all three of its streams.
+    pub terminal: Option<Terminal>,
+    /// What answers at [`Request::listen`]; both are there, or neither.
+    pub server: Option<&'a mut dyn Serve>,
+}
+
 /// Ends a run from another thread, at once and with all its processes.
 #[derive(Clone, Debug)]
 pub struct Cancel {
@@ -137,6 +147,15 @@ impl Launcher {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    pub(crate) fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// The sealed copy of this program.
+    pub(crate) fn image(&self) -> &Arc<File> {
+        &self.shared.image
+    }
+
     /// Says how limits will be enforced.
     pub fn rung(&self) -> Rung {
         self.shared.ladder.rung()
@@ -155,7 +174,7 @@ impl Launcher {
         cancel: &Cancel,
         sink: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<Outcome, Error> {
-        self.run_with(request, cancel, None, sink)
+        self.run_with(request, cancel, Attended::default(), sink)
     }
 
     /// Runs one command at a terminal of its own, to which the caller's is connected until the command ends. All that the
@@ -170,18 +189,26 @@ impl Launcher {
         terminal: Terminal,
         sink: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<Outcome, Error> {
-        self.run_with(request, cancel, Some(terminal), sink)
+        self.run_with(request, cancel, Attended { terminal: Some(terminal), server: None }, sink)
     }
 
-    fn run_with(
+    /// Runs one command with what attends to it: a server at [`Request::listen`], a terminal, or both.
+    ///
+    /// # Errors
+    /// As [`Launcher::run`] and [`Launcher::run_at_terminal`], and when the server does not take its socket.
+    pub fn run_with(
         &self,
         request: &Request,
         cancel: &Cancel,
-        terminal: Option<Terminal>,
+        attended: Attended<'_>,
         sink: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<Outcome, Error> {
         let start = Instant::now();
+        let Attended { terminal, server } = attended;
         request.check()?;
+        if request.listen.is_some() != server.is_some() {
+            return Err(Error::BadRequest { what: "a port to listen on and a server belong together".to_owned() });
+        }
         if self.shared.options.refuse_overlay && matches!(request.root, Root::Overlay { .. }) {
             let source = Errno::PERM.into();
             return Err(Error::Setup { stage: Stage::Overlay, source, findings: Vec::new() });
@@ -203,7 +230,7 @@ impl Launcher {
         let fds = [job.as_fd(), theirs.as_fd(), stdout_theirs.as_fd(), stderr_theirs.as_fd()];
         let worker = self.shared.submit(request, fds)?;
         drop((job, theirs, stdout_theirs, stderr_theirs));
-        let ended = Supervisor::new(request, &worker.cage, control, streams, start).serve(cancel, sink);
+        let ended = Supervisor::new(request, &worker.cage, control, streams, server, start).serve(cancel, sink);
         let rung = worker.cage.rung();
         // A helper that has ended is noticed when it is given the next job.
         self.shared.put_back(worker);
@@ -224,6 +251,8 @@ impl Launcher {
             refusals_dropped: ended.records.refusals_dropped,
             executed: ended.records.executed,
             executed_dropped: ended.records.executed_dropped,
+            connections: ended.records.connections.list,
+            connections_dropped: ended.records.connections.dropped,
             owners: ended.owners,
             usage: ended.usage,
             isolation,

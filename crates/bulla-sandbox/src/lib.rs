@@ -15,6 +15,7 @@
 compile_error!("the sandbox knows the system calls of Linux on x86-64 only");
 
 mod bpf;
+mod cell;
 mod doctor;
 mod emulate;
 mod error;
@@ -33,6 +34,7 @@ mod outcome;
 mod prepare;
 mod request;
 mod root;
+mod serve;
 mod stage;
 mod supervise;
 mod sys;
@@ -41,12 +43,14 @@ mod watch;
 mod wire;
 mod worker;
 
+pub use cell::{Cell, Entered, MAX_CELL_MESSAGE, receive};
 pub use doctor::{Finding, State, diagnose};
 pub use error::Error;
 pub use helper::intercept;
-pub use launcher::{Cancel, Launcher, Options};
+pub use launcher::{Attended, Cancel, Launcher, Options};
 pub use outcome::{Executed, Exit, Isolation, Limit, Outcome, Owned, Owners, Refusal, RefusalKind, Rung, Usage};
 pub use request::{Bind, Emulation, Limits, MAX_LOWERS, Machine, Privileges, Request, Root, Secret, SecretPlace};
+pub use serve::{Connected, Connection, Serve, monotonic};
 pub use stage::Stage;
 pub use supervise::Stream;
 pub use terminal::Terminal;

@@ -50,6 +50,8 @@ pub(crate) struct Watcher {
     pub(crate) memory: u64,
     pub(crate) start: Instant,
     root_mount: u64,
+    /// The port of the loopback on which the caller answers.
+    listen: Option<u16>,
     /// The process that last sent something to the name sink.
     pub(crate) resolving: u32,
 }
@@ -65,7 +67,8 @@ impl Watcher {
         let root_mount = mount_id(root.as_fd())?;
         sys::wake_in_turns(listener.as_fd());
         let (hostname, memory) = (request.hostname.clone(), request.limits.memory);
-        Ok(Self { listener, root, upper, hostname, memory, start, root_mount, resolving: 0 })
+        let listen = request.listen;
+        Ok(Self { listener, root, upper, hostname, memory, start, root_mount, listen, resolving: 0 })
     }
 
     /// Takes one notification and answers it.
@@ -141,6 +144,12 @@ impl Watcher {
         }
         if addresses.contains(&net::RESOLVER.into()) {
             self.resolving = asked.pid;
+        }
+        if kind == RefusalKind::Connect
+            && let Some(to) = addresses.iter().find(|to| self.listen == Some(to.port()) && stays_inside(to.ip()))
+        {
+            let by = observe::process(&format!("/proc/{}", asked.pid));
+            records.connections.note(asked.pid, asked.args[0] as i32, *to, by);
         }
         let mut answer = Answer::Continue;
         for address in addresses.into_iter().filter(|address| !stays_inside(address.ip())) {

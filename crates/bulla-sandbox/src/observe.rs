@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::outcome::{Executed, Refusal, RefusalKind};
+use crate::{
+    outcome::{Executed, Refusal, RefusalKind},
+    serve::Connections,
+};
 
 const MAX_REFUSALS: usize = 1000;
 const MAX_EXECUTED: usize = 10_000;
@@ -24,6 +27,7 @@ pub(crate) struct Records {
     pub(crate) refusals_dropped: u64,
     pub(crate) executed: Vec<Executed>,
     pub(crate) executed_dropped: u64,
+    pub(crate) connections: Connections,
     executed_bytes: usize,
     known_refusals: BTreeMap<(RefusalKind, String, String), usize>,
     known_executed: BTreeMap<(String, Vec<String>), usize>,
@@ -102,6 +106,14 @@ fn socket_inode(first: u32, table: &str, port: u16) -> Option<u64> {
         let local = fields.nth(1)?;
         local.ends_with(&suffix).then(|| fields.nth(7)?.parse().ok())?
     })
+}
+
+/// Gives the process that a thread belongs to, as seen outside.
+pub(crate) fn thread_group(pid: u32) -> Option<rustix::process::Pid> {
+    let status = read_some(&format!("/proc/{pid}/status"));
+    let text = String::from_utf8_lossy(&status);
+    let line = text.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    rustix::process::Pid::from_raw(line.trim().parse().ok()?)
 }
 
 /// Gives the number of a process in its innermost namespace.

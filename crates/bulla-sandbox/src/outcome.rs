@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs::Metadata, time::Duration, time::UNIX_EPOCH}
 use bulla_model::Digest;
 
 pub use crate::journal::{Owned, Owners};
+use crate::serve::Connection;
 
 /// How a run ended, and what was seen of it.
 #[derive(Debug, Clone)]
@@ -19,6 +20,10 @@ pub struct Outcome {
     pub executed: Vec<Executed>,
     /// Started programs that are not in the list, because it is bounded.
     pub executed_dropped: u64,
+    /// The connections to the address at which the caller answers, in their order; best effort.
+    pub connections: Vec<Connection>,
+    /// Connections that are not in the list: it is bounded, or their port could not be told.
+    pub connections_dropped: u64,
     /// The owners that it gave to files of the root, by inode of the upper directory (or of the copy).
     pub owners: Owners,
     /// What it used up.

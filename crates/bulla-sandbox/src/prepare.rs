@@ -55,6 +55,8 @@ pub(crate) struct Prepared {
     pub(crate) filter: &'static [Instruction],
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
     pub(crate) cpus: CpuSet,
+    /// The port to listen on for the caller.
+    pub(crate) listen: Option<u16>,
     pub(crate) shm_size: CString,
     pub(crate) emulation: Option<Registration>,
     /// Whether the command gets the first stream, a terminal, for its standard input too.
@@ -204,6 +206,7 @@ impl Prepared {
             filter: &filter::filter(request.privileges, request.identity_fake).program,
             rlimits: rlimits(&request.limits, job.data_limit),
             cpus,
+            listen: request.listen,
             emulation: match &request.emulation {
                 Some(Emulation { machine, interpreter }) => Some(Registration::new(c_path(interpreter)?, *machine)),
                 None => None,

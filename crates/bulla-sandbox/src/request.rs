@@ -45,6 +45,9 @@ pub struct Request {
     pub emulation: Option<Emulation>,
     /// Whether the run is ended, as [`crate::Exit::Refused`], when something is refused for the first time.
     pub stop_on_refusal: bool,
+    /// A port of the sandbox's own `127.0.0.1` on which the caller answers: it gets the listening socket before the command
+    /// starts ([`crate::Serve`]), so that the command cannot have that port itself. Nothing else answers inside.
+    pub listen: Option<u16>,
     /// What the command may use up.
     pub limits: Limits,
 }
@@ -188,6 +191,9 @@ impl Request {
         if self.limits.cpus.is_some_and(|cpus| cpus == 0 || cpus > MAX_CPUS) {
             return fail("the number of processors is not 1 to 1024");
         }
+        if self.listen == Some(0) {
+            return fail("the port to listen on is 0, which nobody could be told");
+        }
         if let Some(path) = self.outside().find(|path| !path.is_absolute()) {
             // The helper has another working directory.
             return fail(&format!("the path {} is not absolute", path.display()));
@@ -296,6 +302,7 @@ mod tests {
             identity_fake: false,
             emulation: None,
             stop_on_refusal: false,
+            listen: None,
             limits: Limits::default(),
         }
     }
@@ -303,7 +310,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_before_anything_is_made() {
         assert!(sample().check().is_ok());
-        let changes: [fn(&mut Request); 15] = [
+        let changes: [fn(&mut Request); 16] = [
             |request| request.argv.clear(),
             |request| request.argv = vec!["a\0b".into()],
             |request| request.cwd = "relative".into(),
@@ -315,6 +322,7 @@ mod tests {
             |request| request.hostname = "x".repeat(64),
             |request| drop(request.env.insert("A=B".to_owned(), String::new())),
             |request| request.limits.cpus = Some(0),
+            |request| request.listen = Some(0),
             |request| request.secrets.push(secret("a/b", SecretPlace::File(None))),
             |request| request.secrets.push(secret("..", SecretPlace::File(None))),
             |request| request.secrets.push(secret("a", SecretPlace::File(Some("/a/../b".into())))),

@@ -263,7 +263,7 @@ fn secrets(root: BorrowedFd<'_>, secrets: &PreparedSecrets) -> Result<(), Errno>
     sys::mount_setattr(folder.as_fd(), libc::MOUNT_ATTR_RDONLY, false)
 }
 
-fn pivot(root: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn pivot(root: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::process::fchdir(root)?;
     rustix::process::pivot_root(c".", c".")?;
     // The old root lies on top of the new one now; without it no path of the host can be reached.
@@ -271,7 +271,7 @@ fn pivot(root: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::process::chdir(c"/")
 }
 
-fn new_mount(kind: &CStr, options: &[(&CStr, &CStr)]) -> Result<OwnedFd, Errno> {
+pub(crate) fn new_mount(kind: &CStr, options: &[(&CStr, &CStr)]) -> Result<OwnedFd, Errno> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
         if value.is_empty() {
@@ -286,7 +286,7 @@ fn new_mount(kind: &CStr, options: &[(&CStr, &CStr)]) -> Result<OwnedFd, Errno> 
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
+pub(crate) fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
@@ -295,7 +295,7 @@ fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<Owned
 }
 
 /// Attaches a detached mount at a path below a directory, or at the directory itself when the path is empty.
-fn attach(mount: BorrowedFd<'_>, dir: impl AsFd, path: &CStr) -> Result<(), Errno> {
+pub(crate) fn attach(mount: BorrowedFd<'_>, dir: impl AsFd, path: &CStr) -> Result<(), Errno> {
     let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     if path.is_empty() {
         flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;

@@ -32,6 +32,8 @@ stages! {
     Loopback = "bringing the loopback interface up",
     /// The socket of the name sink.
     Resolver = "listening for name look-ups",
+    /// The socket on which the caller answers.
+    Listen = "listening on the port of the request",
     /// The host name.
     Hostname = "setting the host name",
     /// Mount propagation.

@@ -26,6 +26,7 @@ use crate::{
     observe::{self, Process, Records},
     outcome::{Exit, Limit, RefusalKind, Usage},
     request::{Request, Root},
+    serve::Serve,
     stage::Stage,
     terminal::Keyboard,
     watch::Watch,
@@ -61,12 +62,13 @@ pub(crate) struct Streams {
 }
 
 /// One run, from the job to the end of its last process.
-pub(crate) struct Supervisor<'a> {
+pub(crate) struct Supervisor<'a, 's> {
     request: &'a Request,
     cage: &'a Cage,
     control: OwnedFd,
     outputs: [Option<(Stream, File)>; 2],
     keyboard: Option<Keyboard>,
+    server: Option<&'s mut dyn Serve>,
     start: Instant,
     process: Option<(u32, OwnedFd)>,
     /// The number of the listener, until it is taken.
@@ -90,12 +92,13 @@ struct Inside {
     proc: OwnedFd,
 }
 
-impl<'a> Supervisor<'a> {
+impl<'a, 's> Supervisor<'a, 's> {
     pub(crate) fn new(
         request: &'a Request,
         cage: &'a Cage,
         control: OwnedFd,
         streams: Streams,
+        server: Option<&'s mut dyn Serve>,
         start: Instant,
     ) -> Self {
         let Streams { stdout, stderr, keyboard } = streams;
@@ -105,6 +108,7 @@ impl<'a> Supervisor<'a> {
             control,
             outputs: [Some((Stream::Stdout, stdout.into())), stderr.map(|stderr| (Stream::Stderr, stderr.into()))],
             keyboard,
+            server,
             start,
             process: None,
             listener: None,
@@ -145,7 +149,8 @@ impl<'a> Supervisor<'a> {
             if ready.lookup {
                 self.lookup();
             }
-            if self.request.stop_on_refusal && !self.records.refusals.is_empty() && self.goes_on() {
+            let refused = ready.refused || !self.records.refusals.is_empty();
+            if self.request.stop_on_refusal && refused && self.goes_on() {
                 self.stop(Exit::Refused);
             }
             self.keyboard(&ready);
@@ -202,6 +207,12 @@ impl<'a> Supervisor<'a> {
         if let Some(inside) = &self.inside {
             polled.push((Source::Lookup, listen(inside.resolver.as_fd())));
         }
+        if self.request.stop_on_refusal
+            && self.goes_on()
+            && let Some(refused) = self.server.as_ref().and_then(|server| server.refused())
+        {
+            polled.push((Source::Refused, listen(refused)));
+        }
         for (index, output) in self.outputs.iter().enumerate() {
             if let Some((_, file)) = output {
                 polled.push((Source::Output(index), listen(file.as_fd())));
@@ -233,6 +244,7 @@ impl<'a> Supervisor<'a> {
                     ready.unfiltered = events.intersects(PollFlags::HUP | PollFlags::ERR);
                 }
                 Source::Lookup => ready.lookup = true,
+                Source::Refused => ready.refused = true,
                 Source::Output(index) => ready.outputs[index] = true,
                 Source::Resized => ready.resized = true,
                 Source::Room => ready.room = true,
@@ -279,6 +291,7 @@ impl<'a> Supervisor<'a> {
                 // A datagram may be gone when it is asked for.
                 let _ = resolver.set_nonblocking(true);
                 self.inside = Some(Inside { resolver, root: Some(root), proc });
+                self.hand_over(fds.next())?;
             }
             Some(Message::Listener { number }) => self.listener = Some(number),
             Some(Message::Failed { stage, errno }) => {
@@ -313,6 +326,16 @@ impl<'a> Supervisor<'a> {
                 }
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Gives the server its socket; the command waits for the filter, which comes later.
+    fn hand_over(&mut self, listener: Option<OwnedFd>) -> Result<(), Error> {
+        let failed = |source| Error::Supervise { doing: "handing the listening socket over", source };
+        match (&mut self.server, listener) {
+            (Some(server), Some(listener)) => server.listen(listener).map_err(failed),
+            (None, None) => Ok(()),
+            _ => Err(failed(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -486,6 +509,8 @@ struct Ready {
     /// Every process under the filter has ended.
     unfiltered: bool,
     lookup: bool,
+    /// The server was asked for what is not there.
+    refused: bool,
     outputs: [bool; 2],
     resized: bool,
     /// What did not fit into the terminal may fit now.
@@ -499,6 +524,7 @@ enum Source {
     Cancel,
     Notification,
     Lookup,
+    Refused,
     Output(usize),
     Resized,
     Room,

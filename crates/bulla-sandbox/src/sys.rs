@@ -157,6 +157,34 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<RawFd, Err
     .map(|fd| fd as RawFd)
 }
 
+/// Installs a filter for this process and its descendants that asks nobody (`seccomp(2)`).
+pub(crate) fn install_plain_filter(program: &[libc::sock_filter]) -> Result<(), Errno> {
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the program outlives the call, is not written to, and its length is right.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) }).map(drop)
+}
+
+/// Gives this process namespaces of its own: of users, mounts, network, IPC, host name and cgroups (`unshare(2)`).
+///
+/// # Safety
+/// The process must have a single thread.
+pub(crate) unsafe fn unshare() -> Result<(), Errno> {
+    let flags = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    // SAFETY: flags only; descriptors stay shared with nobody.
+    check(unsafe { libc::unshare(flags) }.into()).map(drop)
+}
+
+/// Has writes to a closed socket fail instead of ending this process.
+pub(crate) fn ignore_broken_pipes() {
+    // SAFETY: SIG_IGN is a valid action for this signal.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 /// Asks whether the kernel knows user notification.
 pub(crate) fn notification_available() -> bool {
     let action: u32 = libc::SECCOMP_RET_USER_NOTIF;

@@ -40,7 +40,7 @@ pub(crate) const MESSAGE: usize = 16;
 pub(crate) enum Message {
     /// Helper: the sandbox's first process exists; its descriptor comes with it.
     Started { pid: u32 },
-    /// Sandbox: the sockets and directories inside come with it.
+    /// Sandbox: the sockets and directories inside come with it, at the end the listening socket where one was asked for.
     Inside,
     /// Sandbox: the number of the filter's listener in the first process.
     Listener { number: i32 },
@@ -185,6 +185,8 @@ pub(crate) fn encode_job(job: &Job) -> Zeroizing<Vec<u8>> {
     out.number((request.privileges == Privileges::Scripts).into());
     out.number(request.identity_fake.into());
     out.number(request.stop_on_refusal.into());
+    // 0 is no port to listen on.
+    out.number(request.listen.unwrap_or(0).into());
     // There is one machine so far.
     out.path(request.emulation.as_ref().map_or(Path::new(""), |emulation| &emulation.interpreter));
     let Limits { memory, processes, disk, time, output, cpus } = request.limits;
@@ -239,6 +241,7 @@ pub(crate) fn decode_job(bytes: &[u8]) -> Option<Job> {
     let (cwd, hostname) = (input.path()?, input.text()?);
     let privileges = if input.number()? == 1 { Privileges::Scripts } else { Privileges::Step };
     let (identity_fake, stop_on_refusal) = (input.number()? != 0, input.number()? != 0);
+    let listen = Some(u16::try_from(input.number()?).ok()?).filter(|port| *port != 0);
     let interpreter = Some(input.path()?).filter(|path| !path.as_os_str().is_empty());
     let emulation = interpreter.map(|interpreter| Emulation { machine: Machine::Aarch64, interpreter });
     let limits = Limits {
@@ -263,6 +266,7 @@ pub(crate) fn decode_job(bytes: &[u8]) -> Option<Job> {
         identity_fake,
         emulation,
         stop_on_refusal,
+        listen,
         limits,
     };
     Some(Job { request, data_limit, old_overlay, skeletons, terminal })
@@ -343,6 +347,7 @@ mod tests {
             identity_fake: true,
             emulation: Some(Emulation { machine: Machine::Aarch64, interpreter: "/e".into() }),
             stop_on_refusal: true,
+            listen: Some(4873),
             limits: Limits { cpus: Some(2), ..Limits::default() },
         }
     }

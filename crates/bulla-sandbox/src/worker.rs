@@ -4,6 +4,7 @@
 //! period, which would be the longest part of a start.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io,
     os::{
@@ -18,7 +19,9 @@ use std::{
 
 use rustix::{
     fs::{MemfdFlags, Mode, OFlags, SealFlags},
+    io::Errno,
     net::{AddressFamily, SocketFlags, SocketType},
+    process::{Pid, PidfdFlags, pidfd_open},
 };
 
 use crate::{
@@ -42,9 +45,11 @@ impl Worker {
     pub(crate) fn start(image: &Arc<File>, identity: String, ladder: &Ladder) -> Result<Self, Error> {
         let cage = ladder.cage()?;
         let (jobs, theirs) = socket_pair().map_err(failed("making its socket"))?;
-        let (keeper, pid) = keep(Arc::clone(image), theirs, identity, cage.entrances()?)?;
-        let worker = Self { jobs: Some(jobs), keeper: Some(keeper), cage };
-        worker.cage.hold(pid)?;
+        let rest = cage.entrances()?.into_iter().map(OsString::from).collect();
+        let program = Program { name: helper::NAME, identity, rest };
+        let kept = keep(Arc::clone(image), theirs, program)?;
+        let worker = Self { jobs: Some(jobs), keeper: Some(kept.keeper), cage };
+        worker.cage.hold(kept.pid)?;
         Ok(worker)
     }
 
@@ -65,25 +70,42 @@ impl Drop for Worker {
     }
 }
 
-/// Starts a helper from a thread that lives as long as it does, and gives its process number.
-fn keep(
-    image: Arc<File>,
-    socket: OwnedFd,
-    identity: String,
-    entrances: Vec<PathBuf>,
-) -> Result<(JoinHandle<()>, u32), Error> {
+/// What this program is executed as.
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    /// A uid, or [`helper::KEEP_UID`].
+    pub(crate) identity: String,
+    /// Further words.
+    pub(crate) rest: Vec<OsString>,
+}
+
+/// A process that ends with this one.
+pub(crate) struct Kept {
+    pub(crate) keeper: JoinHandle<()>,
+    pub(crate) pid: u32,
+    pub(crate) process: OwnedFd,
+}
+
+/// Starts this program from a thread that lives as long as the new process does.
+pub(crate) fn keep(image: Arc<File>, socket: OwnedFd, program: Program) -> Result<Kept, Error> {
     let (said, hear) = mpsc::channel();
     let keeper = std::thread::Builder::new()
         .name("bulla-sandbox".to_owned())
         .spawn(move || {
             let mut command = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()));
-            command.arg0(helper::NAME).args([std::process::id().to_string(), identity]).args(entrances);
+            command.arg0(program.name).args([std::process::id().to_string(), program.identity]).args(program.rest);
             let child = command.env_clear().stdin(Stdio::from(socket)).stdout(Stdio::null()).spawn();
             // The command holds the helper's end of the socket.
             drop(command);
             match child {
                 Ok(mut child) => {
-                    let _ = said.send(Ok(child.id()));
+                    // The number means this process until it is waited for.
+                    let number = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+                    let process = number.ok_or(Errno::SRCH).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
+                    if process.is_err() {
+                        let _ = child.kill();
+                    }
+                    let _ = said.send(process.map(|process| (child.id(), process)).map_err(io::Error::from));
                     let _ = child.wait();
                 }
                 Err(error) => drop(said.send(Err(error))),
@@ -91,7 +113,7 @@ fn keep(
         })
         .map_err(failed("starting its thread"))?;
     match hear.recv() {
-        Ok(Ok(pid)) => Ok((keeper, pid)),
+        Ok(Ok((pid, process))) => Ok(Kept { keeper, pid, process }),
         Ok(Err(error)) => Err(failed("executing it")(error)),
         Err(_) => Err(failed("executing it")(io::ErrorKind::BrokenPipe.into())),
     }

@@ -17,8 +17,12 @@ const STANDS_ON: &[(&str, &[&str])] = &[
     ("bulla-net", &["bulla-model"]),
     ("bulla-store", &["bulla-model"]),
     ("bulla-sandbox", &["bulla-model"]),
-    ("bulla-build", &["bulla-model", "bulla-ecosystems", "bulla-store", "bulla-sandbox"]),
-    ("bulla", &["bulla-model", "bulla-ecosystems", "bulla-store", "bulla-sandbox", "bulla-net", "bulla-build"]),
+    ("bulla-serve", &["bulla-model", "bulla-sandbox"]),
+    ("bulla-build", &["bulla-model", "bulla-ecosystems", "bulla-store", "bulla-sandbox", "bulla-serve"]),
+    (
+        "bulla",
+        &["bulla-model", "bulla-ecosystems", "bulla-store", "bulla-sandbox", "bulla-serve", "bulla-net", "bulla-build"],
+    ),
     ("bulla-testkit", &["bulla-model"]),
     (
         "bulla-fuzz",
@@ -27,6 +31,7 @@ const STANDS_ON: &[(&str, &[&str])] = &[
             "bulla-ecosystems",
             "bulla-store",
             "bulla-sandbox",
+            "bulla-serve",
             "bulla-net",
             "bulla-build",
             "bulla-testkit",
@@ -53,6 +58,7 @@ const NEVER: &[(&str, &[&[&str]])] = &[
     ("bulla-net", &[RUNTIMES, SYSTEM, TERMINAL]),
     ("bulla-store", &[NETWORK, RUNTIMES, TERMINAL]),
     ("bulla-sandbox", &[NETWORK, RUNTIMES, TERMINAL, &["fs-err", "tempfile", "gix", "rusqlite"]]),
+    ("bulla-serve", &[NETWORK, RUNTIMES, TERMINAL, &["fs-err", "tempfile", "gix", "rusqlite"]]),
     ("bulla-build", &[NETWORK, RUNTIMES, TERMINAL]),
     ("bulla", &[RUNTIMES, &["openssl", "openssl-sys", "native-tls"]]),
 ];

@@ -21,6 +21,7 @@ mod terminal;
 
 fn main() -> std::process::ExitCode {
     bulla_sandbox::intercept();
+    bulla_serve::intercept();
     if secret::intercept() {
         return std::process::ExitCode::SUCCESS;
     }

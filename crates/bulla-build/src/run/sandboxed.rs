@@ -98,6 +98,7 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
         identity_fake: run.identity_fake,
         emulation: run.emulation,
         stop_on_refusal: run.stop_on_refusal,
+        listen: None,
         limits: run.limits,
     };
     let mut log = store.blob_writer()?;

@@ -166,6 +166,7 @@ fn request(
         identity_fake: stage.identity == Identity::Fake,
         emulation: None,
         stop_on_refusal: false,
+        listen: None,
         limits: limits(context, stage),
     })
 }

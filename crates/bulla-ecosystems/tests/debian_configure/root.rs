@@ -206,6 +206,7 @@ impl Root {
             identity_fake: true,
             emulation: None,
             stop_on_refusal: false,
+            listen: None,
             limits: Limits::default(),
         };
         let mut output = Vec::new();

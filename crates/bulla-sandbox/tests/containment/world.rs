@@ -110,6 +110,7 @@ impl World {
             identity_fake: false,
             emulation: None,
             stop_on_refusal: false,
+            listen: None,
             limits: Limits { time: Duration::from_secs(60), ..Limits::default() },
         }
     }
