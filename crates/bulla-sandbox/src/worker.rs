@@ -11,7 +11,6 @@ use std::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::process::CommandExt as _,
     },
-    path::PathBuf,
     process::{Command, Stdio},
     sync::{Arc, mpsc},
     thread::JoinHandle,

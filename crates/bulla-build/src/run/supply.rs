@@ -1,6 +1,7 @@
 //! Where a build gets what its store does not have: inputs, and results of other stores. The build has no network; whoever has
 //! one implements [`Supply`].
 
+use bulla_ecosystems::dependencies::Native;
 use bulla_model::{Digest, Fault, Kind, oci::Descriptor};
 use bulla_store::Store;
 use serde::{Serialize, de::DeserializeOwned};
@@ -44,6 +45,13 @@ pub trait Supply: Send + Sync {
     /// # Errors
     /// When one cannot be had.
     fn inputs(&self, need: Need) -> Result<(), Unsupplied>;
+
+    /// Makes sure that all files which a lock file names are in the store, verified by its own hashes. Gives the SHA-256 of each, in the
+    /// order of [`Locked::artifacts`](bulla_ecosystems::dependencies::Locked::artifacts).
+    ///
+    /// # Errors
+    /// When one cannot be had, or is another than the lock file says.
+    fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied>;
 
     /// Gives the result of an action that another store made, once its signature was verified.
     fn result(&self, action: &Digest) -> Option<Vec<u8>>;
@@ -98,6 +106,12 @@ pub struct Alone;
 impl Supply for Alone {
     fn inputs(&self, _: Need) -> Result<(), Unsupplied> {
         Ok(())
+    }
+
+    fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied> {
+        let file = native.locked().file.to_string();
+        let source = format!("nobody fetches what {file} names").into();
+        Err(Unsupplied { kind: Kind::Environment, hints: Vec::new(), source })
     }
 
     fn result(&self, _: &Digest) -> Option<Vec<u8>> {

@@ -176,6 +176,11 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// Gives what has to be fetched.
     fn locked(&self) -> &Locked;
 
+    /// Gives what of the lock file decides what is served beside [`Locked::artifacts`]: a text, which is a part of a step's key.
+    fn beside(&self) -> String {
+        String::new()
+    }
+
     /// Gives the documents that say where the artifacts are which have no place yet; none when all have.
     fn questions(&self) -> Vec<Question>;
 

@@ -88,6 +88,14 @@ impl Native for Npm {
         &self.locked
     }
 
+    fn beside(&self) -> String {
+        let of = |((name, version), fields): (&(String, String), &serde_json::Map<String, serde_json::Value>)| {
+            format!("{name} {version} {}\n", serde_json::Value::Object(fields.clone()))
+        };
+        let paths = self.further.iter().map(|(path, place)| format!("{path} {place}\n"));
+        self.foreign.iter().map(of).chain(paths).collect()
+    }
+
     fn questions(&self) -> Vec<Question> {
         Vec::new()
     }
