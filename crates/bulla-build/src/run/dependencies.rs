@@ -58,7 +58,7 @@ struct SourceFiles<'a>(&'a ReadSource);
 
 impl Files for SourceFiles<'_> {
     fn read(&self, path: &CleanPath, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        self.0.cache.read_file(&self.0.source, path, limit).map_err(io::Error::other)
+        self.0.cache.content(&self.0.source, path, limit).map_err(io::Error::other)
     }
 }
 

@@ -44,7 +44,7 @@ pub use packages::{PackageWriter, unpacked};
 pub use record::{CacheUse, Enforced, Program, Refused, RunRecord, RunResult, Used};
 pub use shell::{Opened, Place, Shell};
 pub use stages::StepRecord;
-pub use supply::{Alone, Made, Need, Supply, Unsupplied};
+pub use supply::{Made, Need, Supply, Unsupplied};
 
 use self::{
     context::Context,

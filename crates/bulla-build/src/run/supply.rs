@@ -99,36 +99,6 @@ impl Fault for Unsupplied {
     }
 }
 
-/// No other store, and all inputs are there already.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Alone;
-
-impl Supply for Alone {
-    fn inputs(&self, _: Need) -> Result<(), Unsupplied> {
-        Ok(())
-    }
-
-    fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied> {
-        let file = native.locked().file.to_string();
-        let source = format!("nobody fetches what {file} names").into();
-        Err(Unsupplied { kind: Kind::Environment, hints: Vec::new(), source })
-    }
-
-    fn result(&self, _: &Digest) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn tree(&self, _: &Digest) -> bool {
-        false
-    }
-
-    fn blob(&self, _: &Digest) -> bool {
-        false
-    }
-
-    fn made(&self, _: Made) {}
-}
-
 /// A result that other stores may have.
 pub(crate) trait Shared: Serialize + DeserializeOwned {
     /// The trees that it names, and that cannot be made without it.

@@ -78,7 +78,7 @@ impl SourceCache {
     ///
     /// # Errors
     /// When it is longer than `limit` bytes, is needed again and has changed, or cannot be read.
-    pub fn read_file(&self, source: &Source, path: &CleanPath, limit: u64) -> Result<Option<Vec<u8>>> {
+    pub fn content(&self, source: &Source, path: &CleanPath, limit: u64) -> Result<Option<Vec<u8>>> {
         let manifest = source.manifest()?;
         let Some(Node::File { mode, digest, .. }) = manifest.get(path) else { return Ok(None) };
         let name = object_key(path, mode.is_executable(), digest).hex();
