@@ -219,3 +219,52 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     found.sort();
     Ok(found)
 }
+
+/// Gives a folder that has the archives of all packages of a lock file at the paths of a registry, fetched by npm itself with the
+/// machine's own settings, once. `None`, after it was said why, where they cannot be had.
+pub fn real_npm(lock: &Path) -> Option<PathBuf> {
+    let folder = crate::cache::folder().join("npm");
+    let _lock = crate::cache::lock("npm");
+    match fetch_real(lock, &folder) {
+        Ok(()) => Some(folder),
+        Err(why) => {
+            skipped("fetching real packages of npm", &why);
+            None
+        }
+    }
+}
+
+fn fetch_real(lock: &Path, folder: &Path) -> Result<(), String> {
+    let text = fs_err::read_to_string(lock).map_err(|error| error.to_string())?;
+    let lock: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let mut missing: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for (place, entry) in lock["packages"].as_object().ok_or("no lock file")? {
+        let Some((_, name)) = place.rsplit_once("node_modules/") else { continue };
+        let version = entry["version"].as_str().unwrap_or_default();
+        let base = name.rsplit('/').next().unwrap_or_default();
+        let path = folder.join(format!("{name}/-/{base}-{version}.tgz"));
+        if entry["optional"] != true && !path.is_file() {
+            missing.insert(format!("{name}@{version}"), path);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let mut pack = Command::new("npm");
+    pack.args(["pack", "--json", "--ignore-scripts", "--pack-destination"]).arg(scratch.path());
+    let told = process::output(pack.args(missing.keys()).current_dir(scratch.path()))?;
+    let told: Vec<Value> = serde_json::from_str(&told).map_err(|error| error.to_string())?;
+    for one in told {
+        let id =
+            format!("{}@{}", one["name"].as_str().unwrap_or_default(), one["version"].as_str().unwrap_or_default());
+        let (Some(path), Some(file)) = (missing.get(&id), one["filename"].as_str()) else { continue };
+        fs_err::create_dir_all(path.parent().ok_or("no folder")?).map_err(|error| error.to_string())?;
+        fs_err::copy(scratch.path().join(file.replace('/', "-").trim_start_matches('@')), path)
+            .map_err(|error| error.to_string())?;
+    }
+    match missing.iter().find(|(_, path)| !path.is_file()) {
+        Some((id, _)) => Err(format!("npm did not give {id}")),
+        None => Ok(()),
+    }
+}
