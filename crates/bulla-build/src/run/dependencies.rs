@@ -50,7 +50,15 @@ pub(crate) struct LockFile {
     /// The digest of that, which decides whether a step runs again.
     pub(crate) digest: Digest,
     client: Client,
-    served: Mutex<Option<Arc<Vec<Route>>>>,
+    prepared: Mutex<Option<Arc<Prepared>>>,
+}
+
+/// What is served of a lock file.
+#[derive(Default)]
+struct Prepared {
+    routes: Vec<Route>,
+    /// Which package each route gives, by its package URL and SHA-256, where it gives one.
+    materials: Vec<Option<(String, Digest)>>,
 }
 
 /// Reads files of a source out of the store.
@@ -132,7 +140,7 @@ impl LockFile {
             pins.push_str(&format!("{what} {}\n", Digest::of(text)));
         }
         let digest = Digest::of(&pins);
-        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, served: Mutex::default() }
+        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, prepared: Mutex::default() }
     }
 
     /// Has everything that it names, and nothing is done twice.
@@ -142,38 +150,35 @@ impl LockFile {
     }
 
     /// Gives what the server answers.
-    fn routes(&self, context: &Context<'_>) -> Result<Arc<Vec<Route>>, BuildError> {
+    fn prepared(&self, context: &Context<'_>) -> Result<Arc<Prepared>, BuildError> {
         // Whoever needs the same waits.
-        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(routes) = &*served {
-            return Ok(Arc::clone(routes));
+        let mut kept = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prepared) = &*kept {
+            return Ok(Arc::clone(prepared));
         }
         let digests = self.fetch(context)?;
         let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
         let bodies = StoreBodies { store: context.store, digests: &digests };
         let repository = native.repository(&bodies, &base())?;
-        let routes = repository.routes.into_iter().map(|route| {
+        let mut prepared = Prepared::default();
+        for route in repository.routes {
             let Answer { status, content_type, body } = route.answer;
-            let body = match body {
-                dependencies::Body::Bytes(bytes) => Body::Bytes(bytes),
+            let (body, material) = match body {
+                dependencies::Body::Bytes(bytes) => (Body::Bytes(bytes), None),
                 dependencies::Body::Artifact(place) => {
-                    let digest =
-                        *digests.get(place).ok_or_else(|| internal("an artifact that a lock file does not name"))?;
+                    let artifact = native.locked().artifacts.get(place).zip(digests.get(place));
+                    let (artifact, digest) =
+                        artifact.ok_or_else(|| internal("an artifact that a lock file does not name"))?;
                     let missing = || BuildError::Gone { what: format!("blob {}", digest.short()) };
-                    let file = context.store.open_blob(&digest)?.ok_or_else(missing)?;
-                    let size = file.metadata().map_err(|source| ArtifactError {
-                        artifact: route.path.clone(),
-                        what: "it cannot be read".to_owned(),
-                        source: Some(source),
-                    })?;
-                    Body::Blob { digest, size: size.len() }
+                    let file = context.store.open_blob(digest)?.ok_or_else(missing)?;
+                    let size = file.metadata().map_err(|source| unreadable(artifact.name.clone(), source))?.len();
+                    (Body::Blob { digest: *digest, size }, Some((artifact.purl(self.ecosystem), *digest)))
                 }
             };
-            Ok(Route { path: route.path, accept: route.accept, status, content_type, body })
-        });
-        let routes = Arc::new(routes.collect::<Result<Vec<_>, BuildError>>()?);
-        *served = Some(Arc::clone(&routes));
-        Ok(routes)
+            prepared.routes.push(Route { path: route.path, accept: route.accept, status, content_type, body });
+            prepared.materials.push(material);
+        }
+        Ok(Arc::clone(kept.insert(Arc::new(prepared))))
     }
 
     fn diagnose(&self, method: &str, path: &str) -> Option<String> {
@@ -186,8 +191,23 @@ impl LockFile {
 pub(crate) struct Given {
     pub(crate) table: Table,
     pub(crate) binds: Vec<Bind>,
+    /// Which package each route of the table gives.
+    materials: Vec<Option<(String, Digest)>>,
     /// What is bound, and is gone with this.
     _folder: Scratch,
+}
+
+impl Given {
+    /// Gives the packages that were asked for and given, each by its package URL.
+    pub(crate) fn pulled(&self, report: &Report) -> BTreeMap<String, Digest> {
+        let of = |route: usize| self.materials.get(route).cloned().flatten();
+        report.served.iter().filter(|served| served.method == "GET").filter_map(|served| of(served.route?)).collect()
+    }
+}
+
+/// Says that something of a lock file cannot be read or written.
+fn unreadable(artifact: String, source: io::Error) -> ArtifactError {
+    ArtifactError { artifact, what: "it cannot be read or written".to_owned(), source: Some(source) }
 }
 
 /// Makes ready what a run finds of its lock files, and adds what clients need to its environment; nothing where it has none.
@@ -199,28 +219,25 @@ pub(crate) fn give(
     if files.is_empty() {
         return Ok(None);
     }
-    let mut routes: Vec<Route> = Vec::new();
+    let (mut routes, mut materials): (Vec<Route>, Vec<_>) = (Vec::new(), Vec::new());
     let folder = context.store.scratch("clients")?;
     let cache = folder.folder("cache", 0o777)?;
     let mut binds = vec![Bind { source: cache, target: CACHE.into(), writable: true }];
     for file in files {
-        routes.extend(file.routes(context)?.iter().cloned());
+        let prepared = file.prepared(context)?;
+        routes.extend(prepared.routes.iter().cloned());
+        materials.extend(prepared.materials.iter().cloned());
         for (name, value) in &file.client.env {
             env.entry(name.clone()).or_insert_with(|| value.clone());
         }
         for (number, (path, bytes)) in file.client.files.iter().enumerate() {
             let source = folder.path().join(format!("{}-{number}", file.ecosystem));
-            let written = fs_err::write(&source, bytes);
-            written.map_err(|source| ArtifactError {
-                artifact: file.title.clone(),
-                what: "the settings of its client cannot be written".to_owned(),
-                source: Some(source),
-            })?;
+            fs_err::write(&source, bytes).map_err(|error| unreadable(file.title.clone(), error))?;
             binds.push(Bind { source, target: format!("/{path}").into(), writable: false });
         }
     }
     let table = Table { blobs: Some(context.store.blobs().to_owned()), routes };
-    Ok(Some(Given { table, binds, _folder: folder }))
+    Ok(Some(Given { table, binds, materials, _folder: folder }))
 }
 
 /// What was asked for and is not there, with what is to be done about it where the lock file tells.

@@ -210,6 +210,9 @@ pub struct RunRecord {
     pub isolation: Enforced,
     /// Sockets, FIFOs and the like in what it made, which no tree can hold.
     pub dropped: Vec<String>,
+    /// The packages of lock files that it was given, by package URL, with their SHA-256: its materials.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pulled: BTreeMap<String, Digest>,
     /// The caches that it had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<CacheUse>,

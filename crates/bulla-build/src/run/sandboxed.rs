@@ -176,6 +176,9 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
         context.observer.event(&Event::Warning { message: &format!("the log of {} is not complete: {e}", run.title) });
     }
     let mut record = record(&outcome, refusals).masked(context.secrets);
+    if let (Some(given), Some(report)) = (&given, &report) {
+        record.pulled = given.pulled(report);
+    }
     if let Some(search) = &search {
         confidential::search_kept(search, run.title, &record, &log)?;
     }
@@ -294,6 +297,7 @@ fn record(outcome: &Outcome, refusals: Vec<Refused>) -> RunRecord {
         isolation: Enforced::from(&outcome.isolation),
         dropped: Vec::new(),
         caches: Vec::new(),
+        pulled: BTreeMap::new(),
     }
 }
 

@@ -169,10 +169,10 @@ fn a_lock_file_that_is_wrong_is_named_with_its_line() {
     let (_repo, _mirror, environment) = online();
     let package = NpmPackage::new("left-pad", "1.3.0");
     let project = project("{\n<<<<<<< HEAD\n");
-    let ran = fetch(&environment, &project).failure(2);
+    let ran = fetch(&environment, &project).failure(3);
     assert!(ran.stderr.contains("package-lock.json:2: here is a conflict of a merge"), "{}", ran.stderr);
     let missing = self::project(&npm_lock(&[&package]));
     fs_err::remove_file(missing.path("package-lock.json")).expect("removing it");
-    let ran = fetch(&environment, &missing).failure(2);
+    let ran = fetch(&environment, &missing).failure(3);
     assert!(ran.stderr.contains("package-lock.json: it is not in the source"), "{}", ran.stderr);
 }
