@@ -14,6 +14,7 @@ mod model;
 mod package;
 mod registry;
 mod secret;
+mod served;
 mod signature;
 mod signed;
 mod source;
@@ -57,6 +58,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("git_signed", git::signed),
     ("git_modules", git::modules),
     ("url", url::url),
+    ("request", served::request),
+    ("served", served::served),
     ("reference", registry::reference),
     ("challenge", registry::challenge),
     ("manifest", registry::manifest),

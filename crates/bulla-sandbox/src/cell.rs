@@ -52,11 +52,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[rustfmt::skip]
 const ALLOWED: &[libc::c_long] = &[
-    libc::SYS_read, libc::SYS_write, libc::SYS_close, libc::SYS_fstat, libc::SYS_lseek, libc::SYS_pread64, libc::SYS_sendfile,
+    libc::SYS_read, libc::SYS_write, libc::SYS_close, libc::SYS_fstat, libc::SYS_newfstatat,
+    libc::SYS_statx, libc::SYS_lseek, libc::SYS_pread64, libc::SYS_sendfile,
     // Its folder is mounted read-only, and is all that there is.
     libc::SYS_openat2,
     libc::SYS_accept4, libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_shutdown, libc::SYS_getsockname, libc::SYS_setsockopt,
-    libc::SYS_poll, libc::SYS_epoll_ctl, libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2,
+    libc::SYS_poll, libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2,
     libc::SYS_munmap, libc::SYS_mremap, libc::SYS_brk, libc::SYS_madvise, libc::SYS_futex,
     libc::SYS_rt_sigreturn, libc::SYS_rt_sigprocmask, libc::SYS_sigaltstack, libc::SYS_restart_syscall,
     libc::SYS_exit, libc::SYS_exit_group, libc::SYS_clock_gettime, libc::SYS_getrandom,
@@ -165,6 +166,11 @@ impl Cell {
         if args.next().is_none_or(|word| word != name) {
             return None;
         }
+        // What the caller had open is nobody's here.
+        // SAFETY: this process has just begun, and owns no descriptor above the three streams.
+        if unsafe { sys::close_from(3) }.is_err() {
+            sys::exit(1);
+        }
         let socket = io::stdin().as_fd().try_clone_to_owned();
         let Ok(socket) = socket else { sys::exit(1) };
         match shut_in(&mut args) {
@@ -216,8 +222,6 @@ fn shut_in(args: &mut impl Iterator<Item = OsString>) -> Result<(Option<OwnedFd>
     helper::begin(&parent, &service).map_err(errno).at(Stage::Descriptors)?;
     let folder = args.next().map(OsString::into_vec).filter(|path| !path.is_empty());
     let folder = folder.map(CString::new).transpose().map_err(|_| Errno::INVAL).at(Stage::Binds)?;
-    // SAFETY: nothing of this process has a descriptor above these three yet but the copy of the socket, which is the fourth.
-    unsafe { sys::close_from(4) }.at(Stage::Descriptors)?;
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     // SAFETY: this process has one thread.
     unsafe { sys::unshare() }.at(Stage::Namespaces)?;
@@ -278,6 +282,15 @@ fn table() -> BTreeMap<u32, Rule> {
     // To whom it is connected, and to no other address.
     let plain = Rule::Pointer { argument: 4, yes: refused(), no: rule(Verdict::Allow) };
     table.insert(number(libc::SYS_sendto), plain);
+    // The standard library looks, in builds for development, whether a descriptor that it closes is there.
+    let looks = Rule::OneOf {
+        argument: 1,
+        mask: u32::MAX,
+        values: vec![libc::F_GETFD as u32],
+        yes: rule(Verdict::Allow),
+        no: refused(),
+    };
+    table.insert(number(libc::SYS_fcntl), looks);
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         let executable =
             Rule::Bits { argument: 2, mask: libc::PROT_EXEC as u32, yes: refused(), no: rule(Verdict::Allow) };

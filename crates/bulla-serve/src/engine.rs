@@ -36,6 +36,8 @@ pub(crate) struct Limits {
     pub(crate) stall: Duration,
     /// The time in which the client must end after the last answer.
     pub(crate) ending: Duration,
+    /// How often all of that is looked at.
+    pub(crate) tick: Duration,
 }
 
 impl Limits {
@@ -44,13 +46,20 @@ impl Limits {
         const MOST: usize = 4096;
         let connections = usize::try_from(files.saturating_sub(64) / 2).unwrap_or(MOST).clamp(8, MOST);
         let seconds = Duration::from_secs;
-        Self { connections, head: seconds(60), idle: seconds(600), stall: seconds(120), ending: seconds(10) }
+        Self {
+            connections,
+            head: seconds(60),
+            idle: seconds(600),
+            stall: seconds(120),
+            ending: seconds(10),
+            tick: seconds(1),
+        }
     }
 }
 
 /// What the loop is told from outside of it, by its caller's socket.
 pub(crate) struct Wires {
-    /// Brings listening sockets, and ends when the run has.
+    /// Brings listening sockets that do not wait, and ends when the run has.
     pub(crate) control: OwnedFd,
     /// Becomes readable with the first thing that is not there.
     pub(crate) refused: OwnedFd,
@@ -61,7 +70,8 @@ const LISTENER: u64 = u64::MAX - 1;
 const EVENTS: usize = 256;
 /// How many connections are accepted in a turn.
 const ACCEPTS: usize = 64;
-const TICK: Duration = Duration::from_secs(1);
+/// The kernel doubles it.
+const SEND_BUFFER: usize = 512 << 10;
 /// How many turns, and how long, there are for what still lies in connections when the run has ended.
 const LAST_TURNS: usize = 100_000;
 const LAST_TIME: Duration = Duration::from_secs(5);
@@ -88,7 +98,7 @@ struct Slot {
 }
 
 /// Serves until the caller says that the run has ended, then tells what was asked.
-pub(crate) fn serve(desk: Desk, wires: Wires, limits: Limits) -> Result<(), Errno> {
+pub(crate) fn serve(desk: Desk, wires: Wires, listener: Option<OwnedFd>, limits: Limits) -> Result<(), Errno> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &wires.control, EventData::new_u64(CONTROL), EventFlags::IN)?;
     let mut engine = Engine {
@@ -103,6 +113,9 @@ pub(crate) fn serve(desk: Desk, wires: Wires, limits: Limits) -> Result<(), Errn
         resting: false,
         ticked: Instant::now(),
     };
+    if let Some(listener) = listener {
+        engine.attend(listener)?;
+    }
     let mut events = Vec::with_capacity(EVENTS);
     while engine.wait(&mut events, None)? {
         engine.sweep();
@@ -114,7 +127,7 @@ pub(crate) fn serve(desk: Desk, wires: Wires, limits: Limits) -> Result<(), Errn
 impl Engine {
     /// Does what is ready; gives `false` when nothing more will come from the caller.
     fn wait(&mut self, events: &mut Vec<epoll::Event>, within: Option<Duration>) -> Result<bool, Errno> {
-        let tick = (self.slots.len() > self.free.len() || self.resting).then_some(TICK);
+        let tick = (self.slots.len() > self.free.len() || self.resting).then_some(self.limits.tick);
         let timeout = within.or(tick).and_then(|time| Timespec::try_from(time).ok());
         events.clear();
         match epoll::wait(&self.epoll, spare_capacity(events), timeout.as_ref()) {
@@ -146,12 +159,14 @@ impl Engine {
         let Some(fds) = received.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))? else {
             return Ok(false);
         };
-        for listener in fds {
-            rustix::io::ioctl_fionbio(&listener, true)?;
-            epoll::add(&self.epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-            self.listener = Some(listener);
-        }
+        fds.into_iter().try_for_each(|listener| self.attend(listener))?;
         Ok(true)
+    }
+
+    fn attend(&mut self, listener: OwnedFd) -> Result<(), Errno> {
+        epoll::add(&self.epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+        self.listener = Some(listener);
+        Ok(())
     }
 
     fn accept(&mut self, now: Instant) {
@@ -161,6 +176,8 @@ impl Engine {
                 Ok((socket, from)) => {
                     let from = from.and_then(|from| std::net::SocketAddr::try_from(from).ok());
                     let port = from.map_or(0, |from| from.port());
+                    // What waits in the kernel for a client that does not read is bounded as well.
+                    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER);
                     let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
                     if self.slots.len() - self.free.len() >= self.limits.connections {
                         self.make_room(now);
@@ -245,7 +262,7 @@ impl Engine {
     /// Ends, once a second, what has taken too long.
     fn sweep(&mut self) {
         let now = Instant::now();
-        if now.saturating_duration_since(self.ticked) < TICK.min(self.limits.head) {
+        if now.saturating_duration_since(self.ticked) < self.limits.tick {
             return;
         }
         self.ticked = now;
@@ -302,4 +319,166 @@ impl Engine {
 fn key(number: usize, generation: u32) -> u64 {
     // A generation of all ones would look like the listener's key for the last two numbers, which no connection has.
     u64::from(generation) << 32 | (number as u64 & 0xffff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::{SocketAddr, TcpListener, TcpStream},
+        thread::JoinHandle,
+    };
+
+    use rustix::{
+        event::EventfdFlags,
+        net::{AddressFamily, RecvFlags, Shutdown, SocketType},
+    };
+
+    use super::*;
+    use crate::{
+        record::Heard,
+        table::{Body, Index, Route, Table},
+    };
+
+    /// A server in a thread of the test, which has less patience than the real one.
+    struct Running {
+        address: SocketAddr,
+        control: OwnedFd,
+        thread: JoinHandle<Result<(), Errno>>,
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test has a network")]
+    fn start(limits: Limits) -> Running {
+        let body = Body::Bytes(vec![b'x'; 40 << 20]);
+        let content_type = "text/plain".to_owned();
+        let route = Route { path: "/large".to_owned(), accept: None, status: 200, content_type, body };
+        let small = Route { path: "/small".to_owned(), body: Body::Bytes(b"small".to_vec()), ..route.clone() };
+        let table = Table { blobs: None, routes: vec![route, small] };
+        let index = Index::read(table.seal().expect("sealed")).expect("a table");
+        let (control, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .expect("sockets");
+        let refused = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).expect("a sign");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        listener.set_nonblocking(true).expect("a setting");
+        let wires = Wires { control: theirs, refused };
+        let thread = std::thread::spawn(move || serve(Desk::new(index, None), wires, Some(listener.into()), limits));
+        Running { address, control, thread }
+    }
+
+    impl Running {
+        #[expect(clippy::disallowed_methods, reason = "a test is a client")]
+        fn connect(&self) -> TcpStream {
+            let stream = TcpStream::connect(self.address).expect("it listens");
+            stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a setting");
+            stream
+        }
+
+        fn small(&self) {
+            let mut stream = self.connect();
+            stream.write_all(b"GET /small HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").expect("sent");
+            let mut all = String::new();
+            stream.read_to_string(&mut all).expect("an end");
+            assert!(all.ends_with("small"), "{all}");
+        }
+
+        fn finish(self) -> Heard {
+            rustix::net::shutdown(&self.control, Shutdown::Write).expect("told");
+            let mut heard = Heard::default();
+            while !heard.ended() {
+                let mut buffer = vec![0; 8192];
+                let (count, _) =
+                    rustix::net::recv(&self.control, buffer.as_mut_slice(), RecvFlags::empty()).expect("heard");
+                heard.take(&buffer[..count]).expect("a message");
+            }
+            self.thread.join().expect("no panic").expect("no error");
+            heard
+        }
+    }
+
+    /// Gives what comes until the server ends the connection, in whatever way.
+    fn rest(mut stream: TcpStream) -> usize {
+        let (mut all, mut buffer) = (0, vec![0; 1 << 16]);
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => return all,
+                Ok(count) => all += count,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return all,
+                Err(error) => panic!("the server keeps it: {error}"),
+            }
+        }
+    }
+
+    const PATIENT: Duration = Duration::from_secs(3600);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    fn patient() -> Limits {
+        Limits { connections: 8, head: PATIENT, idle: PATIENT, stall: PATIENT, ending: PATIENT, tick: SHORT }
+    }
+
+    #[test]
+    fn a_client_that_takes_too_long_is_ended() {
+        let cases: [(&str, &[u8], Limits); 3] = [
+            ("asks byte by byte", b"GET /small HTTP/1.1\r\nX: ", Limits { head: SHORT, ..patient() }),
+            ("says nothing", b"", Limits { idle: SHORT, ..patient() }),
+            ("reads nothing", b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n", Limits { stall: SHORT, ..patient() }),
+        ];
+        for (what, begun, limits) in cases {
+            let server = start(limits);
+            let mut stream = server.connect();
+            stream.write_all(begun).expect("sent");
+            // Bytes that come one by one are no reason to wait longer; the server ends it while they come.
+            while what == "asks byte by byte" && stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if what == "reads nothing" {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            assert!(rest(stream) < 40 << 20, "{what}");
+            server.small();
+            drop(server.finish());
+        }
+    }
+
+    #[test]
+    fn a_client_that_goes_on_after_the_last_answer_is_ended() {
+        let server = start(Limits { ending: SHORT, ..patient() });
+        let mut stream = server.connect();
+        stream.write_all(b"POST /small HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999999\r\n\r\n").expect("sent");
+        while stream.write_all(&[b'x'; 1024]).is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.small();
+        drop(server.finish());
+    }
+
+    #[test]
+    fn who_has_been_at_nothing_for_the_longest_makes_room() {
+        let server = start(patient());
+        let mut works = server.connect();
+        works.write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+        let mut begun = [0];
+        works.read_exact(&mut begun).expect("it has begun");
+        let silent: Vec<TcpStream> = (0..7).map(|_| server.connect()).collect();
+        // There is room for eight: the next two end the first two that say nothing.
+        server.small();
+        server.small();
+        let mut silent = silent.into_iter();
+        assert_eq!(rest(silent.next().expect("the first")), 0);
+        let mut last = silent.next_back().expect("the last");
+        last.write_all(b"GET /small HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").expect("sent");
+        assert!(rest(last) > 5, "the newest is served");
+        works.shutdown(std::net::Shutdown::Write).expect("it says no more");
+        assert!(rest(works) > 40 << 20, "and so is the one that works");
+        drop(server.finish());
+    }
+
+    #[test]
+    fn an_end_of_the_caller_ends_the_server() {
+        let server = start(patient());
+        let _open = server.connect();
+        let report = server.finish().report(&|_| None, &[]);
+        assert_eq!(report.map(|report| report.served.len()), Some(0));
+    }
 }

@@ -216,3 +216,78 @@ impl Heard {
         Some(Report { served, dropped: self.dropped })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(port: u16, accepted: u64) -> Record {
+        Record {
+            route: None,
+            method: "GET".to_owned(),
+            path: format!("/{port}/{accepted}"),
+            status: 404,
+            bytes: 1,
+            times: 1,
+            port,
+            accepted: Duration::from_nanos(accepted),
+            at: Duration::from_nanos(accepted + 1),
+        }
+    }
+
+    fn connection(port: u16, at: u64, pid: u32) -> Connection {
+        Connection { port, at: Duration::from_nanos(at), by: Arc::new(Connected { pid, ..Connected::default() }) }
+    }
+
+    fn heard(records: &[Record]) -> Heard {
+        let mut heard = Heard::default();
+        records.iter().for_each(|record| heard.take(&encode(record)).expect("a record"));
+        heard.take(&encode_end(7)).expect("the end");
+        heard
+    }
+
+    #[test]
+    fn a_request_is_of_the_last_that_had_its_port_before() {
+        let connections = [connection(5, 10, 1), connection(5, 20, 2), connection(6, 10, 3)];
+        let records = [record(5, 25), record(5, 15), record(6, 12), record(6, 9), record(7, 50)];
+        let report = heard(&records).report(&|_| None, &connections).expect("a report");
+        let pids: Vec<_> =
+            report.served.iter().map(|one| (one.path.as_str(), one.by.as_ref().map(|by| by.pid))).collect();
+        let expected = [("/6/9", None), ("/6/12", Some(3)), ("/5/15", Some(1)), ("/5/25", Some(2)), ("/7/50", None)];
+        assert_eq!(pids, expected);
+        assert_eq!(report.dropped, 7);
+    }
+
+    #[test]
+    fn what_a_damaged_process_tells_is_no_report() {
+        assert_eq!(heard(&[]).take(&encode(&record(1, 1))), None, "after the end");
+        let mut unended = Heard::default();
+        assert_eq!(unended.take(b""), None);
+        assert_eq!(unended.take(&[encode(&record(1, 1)), b"x".to_vec()].concat()), None, "too long");
+        let message = encode(&record(1, 1));
+        for cut in 0..message.len() {
+            assert_eq!(unended.take(&message[..cut]), None, "cut at {cut}");
+        }
+        let long = Record { path: "x".repeat(MAX_SHOWN + 1), ..record(1, 1) };
+        assert_eq!(unended.take(&encode(&long)), None);
+        assert!(!unended.ended());
+        let elsewhere = Record { route: Some(3), path: String::new(), ..record(1, 1) };
+        assert_eq!(heard(&[elsewhere]).report(&|_| None, &[]), None, "a route that is not there");
+    }
+
+    #[test]
+    fn equal_requests_are_counted_once_and_the_list_is_bounded() {
+        let mut records = Records::default();
+        for number in 0..2000 {
+            let one = || Record { path: format!("/{number}"), ..record(1, number) };
+            let (first, again) = (records.add(one()), records.add(one()));
+            assert_eq!(first, again);
+            records.sent(first, 5);
+        }
+        assert_eq!((records.list.len(), records.dropped), (MAX_UNKNOWN, 4000 - 2 * MAX_UNKNOWN as u64));
+        assert!(records.list.iter().all(|one| one.bytes == 6 && one.times == 2));
+        assert!(records.add(Record { route: Some(0), ..record(1, 1) }).is_some(), "what is there has its own room");
+        let long = Record { path: "\u{e9}".repeat(1000), ..record(1, 1) };
+        assert!(Records::default().add(long).is_some());
+    }
+}

@@ -69,6 +69,8 @@ impl Server {
 
 impl Serve for Server {
     fn listen(&mut self, listener: OwnedFd) -> io::Result<()> {
+        // Here, since the process may set nothing about its descriptors.
+        rustix::io::ioctl_fionbio(&listener, true)?;
         self.cell.send(&[listener.as_fd()])
     }
 
@@ -90,5 +92,5 @@ fn attend(entered: Entered) -> Option<()> {
     let Entered { socket, folder, files } = entered;
     let [table, refused] = <[OwnedFd; 2]>::try_from(bulla_sandbox::receive(&socket).ok()??).ok()?;
     let desk = Desk::new(Index::read(table)?, folder);
-    engine::serve(desk, Wires { control: socket, refused }, Limits::within(files)).ok()
+    engine::serve(desk, Wires { control: socket, refused }, None, Limits::within(files)).ok()
 }

@@ -29,6 +29,9 @@ pub(crate) fn act(what: &str, words: &[&str]) -> ExitCode {
         }
         ("connect", [address]) => println!("{:?}", raw(TcpStream::connect(address))),
         ("serve", []) => serve(),
+        ("ask", [address, ..]) => crate::serving::ask(address),
+        ("ask-for-ever", [address]) => crate::serving::ask_for_ever(address),
+        ("have", [address]) => crate::serving::have(address),
         ("send", [address]) => {
             let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
             println!("{:?}", raw(socket.send_to(b"secret", address)));

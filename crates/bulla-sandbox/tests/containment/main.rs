@@ -15,6 +15,7 @@ mod inside;
 mod ownership;
 mod probe;
 mod secrets;
+mod serving;
 mod surroundings;
 mod terminal;
 mod world;
@@ -31,10 +32,12 @@ const ORDINARY: u32 = 61_234;
 
 fn main() -> ExitCode {
     bulla_sandbox::intercept();
+    serving::enter();
     let args: Vec<String> = std::env::args().collect();
     let words: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     match words.as_slice() {
         ["probe", what, rest @ ..] => return inside::act(what, rest),
+        ["cell-attempts", folder] => return serving::attempt(folder),
         ["supervise", folder] => return abuse::supervise_until_killed(folder),
         _ => (),
     }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         evidence::CASES,
         ownership::CASES,
         secrets::CASES,
+        serving::CASES,
         surroundings::CASES,
         terminal::CASES,
     ];
