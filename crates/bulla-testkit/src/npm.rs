@@ -81,8 +81,10 @@ impl NpmPackage {
     /// Gives its entry of a lock file that says no address.
     pub fn locked(&self) -> Value {
         let mut entry = json!({ "version": self.version, "integrity": self.integrity() });
-        if let Some(depends) = self.manifest.get("dependencies") {
-            entry["dependencies"] = depends.clone();
+        for field in ["dependencies", "bin", "os"] {
+            if let Some(value) = self.manifest.get(field) {
+                entry[field] = value.clone();
+            }
         }
         entry
     }

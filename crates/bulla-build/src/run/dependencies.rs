@@ -260,6 +260,12 @@ pub(crate) fn refused(files: &[Arc<LockFile>], report: &Report) -> Vec<Refused> 
     refused.collect()
 }
 
+/// Gives what lock files say to the last words of a command.
+pub(crate) fn said(files: &[Arc<LockFile>], words: &str) -> Vec<String> {
+    let said = |file: &Arc<LockFile>| file.native.lock().unwrap_or_else(PoisonError::into_inner).answer_to(words);
+    files.iter().filter_map(said).collect()
+}
+
 /// Gives the SHA-256 of what a hash of a lock file stands for, where this store has found it out and sealed it.
 ///
 /// # Errors

@@ -168,6 +168,8 @@ pub enum BuildError {
         tail: String,
         /// What it tried and was not given.
         refusals: Vec<Refused>,
+        /// What its lock files say to that, where the client said no more than that something is not there.
+        advice: Vec<String>,
         /// The step, where it is one of a stage.
         step: Option<Box<FailedStep>>,
     },
@@ -360,8 +362,9 @@ impl Fault for BuildError {
             Self::UnpackDebianSource { source, .. } => source.hints(),
             Self::Database { source, .. } => source.hints(),
             Self::Equivalents(error) => error.hints(),
-            Self::Step { refusals, step, .. } => {
-                let advice = advice(refusals);
+            Self::Step { refusals, step, advice: said, .. } => {
+                let mut advice = advice(refusals);
+                advice.extend(said.iter().filter(|said| !advice.contains(said)).cloned().collect::<Vec<_>>());
                 // What the lock file explains is not said once more.
                 let refusals: Vec<&Refused> = refusals.iter().filter(|refused| refused.advice.is_none()).collect();
                 let refused = (!refusals.is_empty()).then(|| {

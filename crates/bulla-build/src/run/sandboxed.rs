@@ -170,7 +170,9 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
             let message = format!("what the failed step {} left is not kept: {hit}", run.title);
             context.observer.event(&Event::Warning { message: &message });
         }
-        return Err(BuildError::Step { title: run.title.to_owned(), how, tail: tail.text(), refusals, step });
+        let (title, tail) = (run.title.to_owned(), tail.text());
+        let advice = dependencies::said(run.lock_files, &tail);
+        return Err(BuildError::Step { title, how, tail, refusals, advice, step });
     }
     if let Err(e) = written {
         context.observer.event(&Event::Warning { message: &format!("the log of {} is not complete: {e}", run.title) });

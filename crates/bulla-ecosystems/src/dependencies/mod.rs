@@ -202,6 +202,12 @@ pub trait Native: std::fmt::Debug + Send + Sync {
 
     /// Says why a client was not served, when that can be told: what it asked for, what the lock has, what to do.
     fn diagnose(&self, request: &Request) -> Option<String>;
+
+    /// Says to the last words of a step that failed what the lock file has instead, where the client found out by a document that something
+    /// is not there, and asked for nothing. The words are a stranger's: nothing but what is told depends on them.
+    fn answer_to(&self, _words: &str) -> Option<String> {
+        None
+    }
 }
 
 /// Reads a native lock file of a source, for the platform that a step runs on.

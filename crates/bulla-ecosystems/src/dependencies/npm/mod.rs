@@ -50,9 +50,25 @@ impl Npm {
         Ok(Self { locked: Locked { ecosystem: Ecosystem::Npm, file: file.clone(), artifacts }, further, foreign })
     }
 
-    /// Gives the name of the file, for people.
-    fn file_name(&self) -> String {
-        self.locked.file.to_string()
+    /// Says what there is of a package in place of what was asked for.
+    fn lack(&self, name: &str, version: Option<&str>) -> Option<String> {
+        let wanted = version.map_or_else(|| name.to_owned(), |version| format!("{name} {version}"));
+        let file = &self.locked.file;
+        let artifacts = self.locked.artifacts.iter().map(|artifact| (&artifact.name, &artifact.version));
+        let foreign = self.foreign.keys().map(|(name, version)| (name, version));
+        let known: BTreeSet<&str> =
+            artifacts.chain(foreign).filter(|(known, _)| *known == name).map(|(_, version)| version.as_str()).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        let lack = match known.as_slice() {
+            [] => format!("{file} does not have it"),
+            known if version.is_some_and(|version| known.contains(&version)) => {
+                return Some(format!(
+                    "npm asked for {wanted}, which {file} has for other platforms alone, and which was not fetched."
+                ));
+            }
+            known => format!("{file} has {}", known.join(", ")),
+        };
+        Some(format!("npm asked for {wanted}; {lack}. Run `npm install`, commit the lock, build again."))
     }
 }
 
@@ -179,23 +195,18 @@ impl Native for Npm {
         if !name::is_name(name) {
             return None;
         }
-        let wanted = version.map_or_else(|| name.to_owned(), |version| format!("{name} {version}"));
-        let file = self.file_name();
-        let artifacts = self.locked.artifacts.iter().map(|artifact| (&artifact.name, &artifact.version));
-        let foreign = self.foreign.keys().map(|(name, version)| (name, version));
-        let known: BTreeSet<&str> =
-            artifacts.chain(foreign).filter(|(known, _)| *known == name).map(|(_, version)| version.as_str()).collect();
-        let known: Vec<&str> = known.into_iter().collect();
-        let lack = match known.as_slice() {
-            [] => format!("{file} does not have it"),
-            known if version.is_some_and(|version| known.contains(&version)) => {
-                return Some(format!(
-                    "npm asked for {wanted}, which {file} has for other platforms alone, and which was not fetched."
-                ));
-            }
-            known => format!("{file} has {}", known.join(", ")),
-        };
-        Some(format!("npm asked for {wanted}; {lack}. Run `npm install`, commit the lock, build again."))
+        self.lack(name, version)
+    }
+
+    fn answer_to(&self, words: &str) -> Option<String> {
+        let (_, behind) = words.split_once("No matching version found for ")?;
+        let wanted = behind.split_whitespace().next()?.trim_end_matches('.');
+        let (name, version) = wanted.rsplit_once('@').filter(|(name, _)| name::is_name(name))?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "^~<>=*.+-".contains(c);
+        if version.is_empty() || version.len() > 50 || !version.chars().all(plain) {
+            return None;
+        }
+        self.lack(name, Some(version))
     }
 }
 

@@ -285,4 +285,14 @@ fn what_was_not_given_is_explained() {
         asked("GET", "/pypi/simple/"),
     ];
     insta::assert_snapshot!(told.join("\n"));
+    let answer = |words: &str| npm.answer_to(words);
+    let words = "npm error notarget No matching version found for left-pad@1.3.1.\nnpm error notarget In most cases";
+    assert_eq!(
+        answer(words).as_deref(),
+        Some(
+            "npm asked for left-pad 1.3.1; package-lock.json has 1.3.0. Run `npm install`, commit the lock, build again."
+        )
+    );
+    assert_eq!(answer("No matching version found for ../x@1"), None);
+    assert_eq!(answer("No matching version found for left-pad@\u{1b}[31m1"), None);
 }
