@@ -5,6 +5,7 @@
 //! new ways by coverage (`fuzz/run`). A new parser of foreign bytes needs a function here, its line in [`TARGETS`], and a seed.
 
 mod debian;
+mod dependencies;
 mod git;
 mod image;
 mod layout;
@@ -66,6 +67,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("statement", lent::statement),
     ("packed", lent::packed),
     ("bundle", lent::bundle),
+    ("npm_lock", dependencies::npm_lock),
+    ("npm_package", dependencies::npm_package),
     ("secret", secret::secret),
 ];
 

@@ -73,6 +73,26 @@ pub enum Difference {
         /// The paths now.
         now: Vec<String>,
     },
+    /// A package of a lock file.
+    Dependency {
+        /// The lock file.
+        file: String,
+        /// The package's name.
+        name: String,
+        /// How it changed; `changed` with equal versions is another file of the same version.
+        how: How,
+        /// The versions before.
+        before: Option<String>,
+        /// The versions now.
+        now: Option<String>,
+    },
+    /// A lock file, of which it is not kept what it pinned, or which has the same packages and is served otherwise.
+    LockFile {
+        /// The lock file.
+        file: String,
+        /// How it changed.
+        how: How,
+    },
     /// `SOURCE_DATE_EPOCH`, in seconds.
     Epoch {
         /// The time before.
@@ -197,6 +217,10 @@ pub trait Records {
     fn inputs(&self, action: &Digest) -> Option<Inputs>;
     /// Gives a manifest.
     fn tree(&self, digest: &Digest) -> Option<Arc<Tree>>;
+    /// Gives what a lock file pinned.
+    fn pins(&self, _: &Digest) -> Option<String> {
+        None
+    }
 }
 
 impl Records for Store {
@@ -210,6 +234,10 @@ impl Records for Store {
             return Tree::decode(std::str::from_utf8(&bytes).ok()?).ok().map(Arc::new);
         }
         Store::tree(self, digest).ok()?.map(|tree| Arc::clone(tree.manifest()))
+    }
+
+    fn pins(&self, digest: &Digest) -> Option<String> {
+        String::from_utf8(self.read_blob(digest, MAX_MANIFEST).ok()??).ok()
     }
 }
 
@@ -285,7 +313,7 @@ fn of_bases(before: &Inputs, now: &Inputs) -> Vec<Difference> {
 
 fn of_steps(before: &Inputs, now: &Inputs, records: &dyn Records) -> Vec<Difference> {
     let (
-        Inputs::Step { format, epoch, layers, sources, argv, env, workdir, identity, secrets, caches },
+        Inputs::Step { format, epoch, layers, sources, argv, env, workdir, identity, secrets, caches, dependencies },
         Inputs::Step {
             format: format_now,
             epoch: epoch_now,
@@ -297,6 +325,7 @@ fn of_steps(before: &Inputs, now: &Inputs, records: &dyn Records) -> Vec<Differe
             identity: identity_now,
             secrets: secrets_now,
             caches: caches_now,
+            dependencies: dependencies_now,
         },
     ) = (before, now)
     else {
@@ -330,6 +359,9 @@ fn of_steps(before: &Inputs, now: &Inputs, records: &dyn Records) -> Vec<Differe
     if caches != caches_now {
         found.push(Difference::Caches { before: caches.clone(), now: caches_now.clone() });
     }
+    for (file, how) in keys(dependencies, dependencies_now) {
+        found.extend(of_lock_files(file, how, (dependencies.get(file), dependencies_now.get(file)), records));
+    }
     for (at, how) in keys(sources, sources_now) {
         let files = files(sources.get(at), sources_now.get(at), records, Some(at));
         found.push(Difference::Source { at: at.clone(), how, files });
@@ -337,6 +369,45 @@ fn of_steps(before: &Inputs, now: &Inputs, records: &dyn Records) -> Vec<Differe
     found.extend(of_layers(layers, layers_now, records));
     if !found.iter().any(|found| matches!(found, Difference::Epoch { .. })) {
         time(&mut found, *epoch, *epoch_now);
+    }
+    found
+}
+
+/// Compares what a lock file pinned with what it pins.
+fn of_lock_files(
+    file: &str,
+    how: How,
+    (before, now): (Option<&Digest>, Option<&Digest>),
+    records: &dyn Records,
+) -> Vec<Difference> {
+    let unknown = || vec![Difference::LockFile { file: file.to_owned(), how }];
+    let (Some(before), Some(now)) = (before, now) else { return unknown() };
+    let (Some(before), Some(now)) = (records.pins(before), records.pins(now)) else { return unknown() };
+    let (before, now) = (pinned(&before), pinned(&now));
+    let versions = |files: Option<&BTreeSet<Vec<String>>>| {
+        let versions: BTreeSet<&str> = files?.iter().filter_map(|file| file.get(1)).map(String::as_str).collect();
+        Some(versions.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    let found: Vec<Difference> = keys(&before, &now)
+        .into_iter()
+        .map(|(name, how)| Difference::Dependency {
+            file: file.to_owned(),
+            name: name.clone(),
+            how,
+            before: versions(before.get(name)),
+            now: versions(now.get(name)),
+        })
+        .collect();
+    if found.is_empty() { unknown() } else { found }
+}
+
+/// Reads a list of pins: name, version, file and hashes of each, by name.
+fn pinned(text: &str) -> BTreeMap<String, BTreeSet<Vec<String>>> {
+    let mut found: BTreeMap<String, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for fields in text.lines().filter_map(|line| serde_json::from_str::<Vec<String>>(line).ok()) {
+        if let Some(name) = fields.first().cloned() {
+            found.entry(name).or_default().insert(fields);
+        }
     }
     found
 }
@@ -501,6 +572,7 @@ mod tests {
             identity: "real".to_owned(),
             secrets: Vec::new(),
             caches: Vec::new(),
+            dependencies: BTreeMap::new(),
         }
     }
 

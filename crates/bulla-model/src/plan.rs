@@ -9,13 +9,14 @@ use serde::Serialize;
 
 use crate::{
     digest::Digest,
+    ecosystem::Ecosystem,
     fault::{Fault, Kind},
     lock::{ImageKey, Lock, PackageKey, PackagePin, SourcePin},
     path::CleanPath,
     platform::Platform,
     spec::{
-        AbsolutePath, Command, EMULATION, Identity, Limits, Name, OnRefusal, Portion, RootKind, Seen, Source, Spec,
-        Stage, StageBase, StageCopy, StagePlatform, Step, StepSecret, Unpack, root_name,
+        AbsolutePath, Command, Dependency, EMULATION, Identity, Limits, Name, OnRefusal, Portion, RootKind, Seen,
+        Source, Spec, Stage, StageBase, StageCopy, StagePlatform, Step, StepSecret, Unpack, root_name,
     },
     time::Epoch,
     tree::Owner,
@@ -167,6 +168,9 @@ pub struct PlannedStage {
     pub workdir: AbsolutePath,
     /// What is brought in before the first step.
     pub copy: Vec<StageCopy>,
+    /// The lock files whose packages the steps find.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub dependencies: BTreeMap<Ecosystem, Dependency>,
     /// The steps.
     pub steps: Vec<PlannedStep>,
     /// What may be taken from it.
@@ -363,6 +367,7 @@ fn planned_stage(
         base,
         workdir: stage.workdir.clone(),
         copy: stage.copy.clone(),
+        dependencies: stage.dependencies.clone(),
         steps: stage.steps.iter().map(|step| planned_step(spec, (epoch, target), stage, step)).collect(),
         outputs: stage.outputs.clone(),
         owners: stage.owners.clone(),

@@ -2,11 +2,14 @@
 
 use std::io::Write;
 
+use ureq::http::HeaderValue;
+
 use crate::{
     client::{Attempts, CHUNK, Client, Get},
+    config::Secret,
     download::PROGRESS,
     error::NetError,
-    exchange::Question,
+    exchange::{Access, Question},
     pace::Paced,
     url::Url,
 };
@@ -29,12 +32,41 @@ impl Client {
     pub fn get_into<W: Write>(
         &self,
         get: &Get,
+        open: impl FnMut() -> std::io::Result<W>,
+        progress: &dyn Fn(u64),
+    ) -> Result<(W, u64), NetError> {
+        self.get_into_as(get, Access::Logins, open, progress)
+    }
+
+    /// As [`Client::get_into`], with this value of `Authorization`, or none, in place of the configuration's logins. It goes to the
+    /// origins of the URLs alone: a redirect elsewhere drops it.
+    ///
+    /// # Errors
+    /// As there, and when the value is none that a header can have.
+    pub fn get_into_with<W: Write>(
+        &self,
+        get: &Get,
+        authorization: Option<&Secret>,
+        open: impl FnMut() -> std::io::Result<W>,
+        progress: &dyn Fn(u64),
+    ) -> Result<(W, u64), NetError> {
+        if authorization.is_some_and(|value| HeaderValue::from_str(value.reveal()).is_err()) {
+            let url = get.urls.first().map(Url::shown).unwrap_or_default();
+            return Err(NetError::Nonsense { url, reason: "the login for it is none that can be sent" });
+        }
+        self.get_into_as(get, Access::Given(authorization), open, progress)
+    }
+
+    fn get_into_as<W: Write>(
+        &self,
+        get: &Get,
+        access: Access<'_>,
         mut open: impl FnMut() -> std::io::Result<W>,
         progress: &dyn Fn(u64),
     ) -> Result<(W, u64), NetError> {
         let mut failures = Vec::new();
         for url in &get.urls {
-            match self.get_into_from(url, get, &mut open, progress) {
+            match self.get_into_from(url, (get, access), &mut open, progress) {
                 Ok(done) => return Ok(done),
                 Err(error) if error.is_final() => return Err(error),
                 Err(error) => failures.push(error),
@@ -46,7 +78,7 @@ impl Client {
     fn get_into_from<W: Write>(
         &self,
         url: &Url,
-        get: &Get,
+        (get, access): (&Get, Access<'_>),
         open: &mut impl FnMut() -> std::io::Result<W>,
         progress: &dyn Fn(u64),
     ) -> Result<(W, u64), NetError> {
@@ -54,7 +86,7 @@ impl Client {
         let mut begun: Option<Begun<W>> = None;
         loop {
             let before = begun.as_ref().map_or(0, |begun| begun.have);
-            match self.go_on(url, get, &mut begun, open, progress) {
+            match self.go_on(url, (get, access), &mut begun, open, progress) {
                 Ok(done) => return Ok((done.writer, done.have)),
                 Err(error) => {
                     if begun.as_ref().is_some_and(|begun| begun.have >= before.saturating_add(PROGRESS)) {
@@ -70,7 +102,7 @@ impl Client {
     fn go_on<W: Write>(
         &self,
         url: &Url,
-        get: &Get,
+        (get, access): (&Get, Access<'_>),
         begun: &mut Option<Begun<W>>,
         open: &mut impl FnMut() -> std::io::Result<W>,
         progress: &dyn Fn(u64),
@@ -80,7 +112,7 @@ impl Client {
         let config = &self.inner.config;
         let from = begun.as_ref().and_then(|begun| Some((begun.have, Some(begun.tag.as_deref()?))));
         let from = from.filter(|(have, _)| *have > 0);
-        let question = Question { from, ..Question::new(url, get.reach) };
+        let question = Question { from, access, ..Question::new(url, get.reach) };
         let answer = self.inner.agents.ask(&question, config)?;
         let goes_on = |begun: &Begun<W>| {
             answer.status == 206

@@ -44,8 +44,8 @@ impl Worker {
     pub(crate) fn start(image: &Arc<File>, identity: String, ladder: &Ladder) -> Result<Self, Error> {
         let cage = ladder.cage()?;
         let (jobs, theirs) = socket_pair().map_err(failed("making its socket"))?;
-        let program =
-            Program { name: helper::NAME, identity, rest: cage.entrances()?.into_iter().map(OsString::from).collect() };
+        let rest = cage.entrances()?.into_iter().map(OsString::from).collect();
+        let program = Program { name: helper::NAME, identity, rest };
         let kept = keep(Arc::clone(image), theirs, program)?;
         let worker = Self { jobs: Some(jobs), keeper: Some(kept.keeper), cage };
         worker.cage.hold(kept.pid)?;

@@ -243,6 +243,12 @@ impl Store {
         self.0.open_blob(digest).map(|file| file.is_some())
     }
 
+    /// Gives the folder of the blobs, each by the hexadecimal SHA-256 of its bytes. Whoever is given it sees nothing verified: that
+    /// a blob is what its name says is asked here before.
+    pub fn blobs(&self) -> &Path {
+        self.0.blobs.path()
+    }
+
     /// Reads a small verified blob whole; `None` where there is none, or it is longer than `limit` bytes.
     ///
     /// # Errors

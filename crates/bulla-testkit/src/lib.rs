@@ -11,6 +11,7 @@ pub mod environment;
 pub mod git;
 pub mod hostile;
 pub mod mirror;
+pub mod npm;
 pub mod process;
 pub mod project;
 pub mod registry;
@@ -21,6 +22,7 @@ pub use disk::SmallDisk;
 pub use environment::{Ran, TestEnvironment};
 pub use git::{GitRepo, GitServer};
 pub use mirror::{Fault, Mirror, Request};
+pub use npm::{NpmPackage, NpmRegistry};
 pub use project::Project;
 pub use registry::{FakeRegistry, RegistryFault};
 

@@ -35,6 +35,12 @@ pub(crate) struct Environment {
     pub https_proxy: Option<String>,
     /// `$no_proxy` or `$NO_PROXY`.
     pub no_proxy: Option<String>,
+    /// `$npm_config_registry`.
+    pub npm_registry: Option<String>,
+    /// `$npm_config_userconfig`: the file of the user's settings of npm.
+    npm_user: Option<PathBuf>,
+    /// `$npm_config_globalconfig`: the file of the machine's settings of npm.
+    npm_global: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`, when it is absolute.
     runtime: Option<PathBuf>,
     /// `$DOCKER_CONFIG`: the folder of Docker's settings.
@@ -88,6 +94,9 @@ impl Environment {
             http_proxy: either("http_proxy", "HTTP_PROXY"),
             https_proxy: either("https_proxy", "HTTPS_PROXY"),
             no_proxy: either("no_proxy", "NO_PROXY"),
+            npm_registry: either("npm_config_registry", "NPM_CONFIG_REGISTRY"),
+            npm_user: either("npm_config_userconfig", "NPM_CONFIG_USERCONFIG").map(PathBuf::from),
+            npm_global: either("npm_config_globalconfig", "NPM_CONFIG_GLOBALCONFIG").map(PathBuf::from),
             runtime: absolute("XDG_RUNTIME_DIR"),
             docker_config: var("DOCKER_CONFIG").map(PathBuf::from),
             registry_auth_file: var("REGISTRY_AUTH_FILE").map(PathBuf::from),
@@ -125,6 +134,17 @@ impl Environment {
         let own = self.xdg(self.config_home.as_ref(), ".config").map(|folder| folder.join("containers/auth.json"));
         let home = self.home.as_ref().map(|home| home.join(".docker/config.json")).filter(|_| docker.is_none());
         [self.registry_auth_file.clone(), docker, runtime, own, home].into_iter().flatten().collect()
+    }
+
+    /// Gives the files of npm's settings, the strongest first: the user's, then the machine's, which lies where npm was installed
+    /// (npmrc(5)).
+    pub(crate) fn npm_files(&self) -> Vec<PathBuf> {
+        let user = self.npm_user.clone().or_else(|| Some(self.home.as_ref()?.join(".npmrc")));
+        let machine = match &self.npm_global {
+            Some(file) => vec![file.clone()],
+            None => ["/etc/npmrc", "/usr/etc/npmrc", "/usr/local/etc/npmrc"].map(PathBuf::from).to_vec(),
+        };
+        user.into_iter().chain(machine).collect()
     }
 
     /// Gives the folder of the store where nothing else names it; `None` without a home.

@@ -12,7 +12,7 @@ use bulla_model::spec::{Name, StepRef};
 use bulla_sandbox::{Cancel, Launcher};
 use bulla_store::{Scratch, Store};
 
-use super::{BuildError, supply::Supply};
+use super::{BuildError, dependencies::LockFiles, supply::Supply};
 use crate::{
     event::{Activity, ActivityId, Ending, Event, Observer},
     secret::Secrets,
@@ -58,6 +58,8 @@ pub(crate) struct Context<'a> {
     pub(crate) observer: &'a dyn Observer,
     pub(crate) secrets: &'a Secrets,
     pub(crate) supply: &'a dyn Supply,
+    /// The lock files that were read.
+    pub(crate) lock_files: LockFiles,
     /// Started when something has to run, for a build that runs nothing does without.
     /// The folder has the mount points that runs share: one of this build alone, for what an earlier one left would have
     /// to be verified.

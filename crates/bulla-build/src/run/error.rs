@@ -44,6 +44,21 @@ pub enum BuildError {
         #[source]
         source: bulla_sandbox::Error,
     },
+    /// A lock file.
+    #[error(transparent)]
+    LockFile(#[from] bulla_ecosystems::dependencies::LockFileError),
+    /// Something that a lock file names.
+    #[error(transparent)]
+    Artifact(#[from] bulla_ecosystems::dependencies::ArtifactError),
+    /// What a lock file names cannot be served to a step.
+    #[error("{title}")]
+    Serve {
+        /// What was to run.
+        title: String,
+        /// What went wrong.
+        #[source]
+        source: bulla_serve::Error,
+    },
     /// Layers and manifests.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
@@ -153,6 +168,8 @@ pub enum BuildError {
         tail: String,
         /// What it tried and was not given.
         refusals: Vec<Refused>,
+        /// What its lock files say to that, where the client said no more than that something is not there.
+        advice: Vec<String>,
         /// The step, where it is one of a stage.
         step: Option<Box<FailedStep>>,
     },
@@ -269,6 +286,18 @@ pub enum BuildError {
     Stopped,
 }
 
+/// Gives what is to be done about refusals, each once.
+fn advice(refusals: &[Refused]) -> Vec<String> {
+    const MOST: usize = 5;
+    let mut advice: Vec<String> = Vec::new();
+    for told in refusals.iter().filter_map(|refused| refused.advice.as_ref()) {
+        if advice.len() < MOST && !advice.contains(told) {
+            advice.push(told.clone());
+        }
+    }
+    advice
+}
+
 /// Names the secrets of hits.
 fn secrets_of(hits: &[Hit]) -> String {
     let names: BTreeSet<&Name> = hits.iter().map(|hit| &hit.secret).collect();
@@ -293,6 +322,9 @@ impl Fault for BuildError {
             Self::Store(error) => error.kind(),
             Self::Source(error) => error.kind(),
             Self::Sandbox { source, .. } => source.kind(),
+            Self::LockFile(error) => error.kind(),
+            Self::Artifact(error) => error.kind(),
+            Self::Serve { source, .. } => source.kind(),
             Self::Assemble(error) => error.kind(),
             Self::Unsupplied(error) => error.kind(),
             Self::Unpack { source, .. } => source.kind(),
@@ -322,6 +354,7 @@ impl Fault for BuildError {
             Self::Store(error) => error.hints(),
             Self::Source(error) => error.hints(),
             Self::Sandbox { source, .. } => source.hints(),
+            Self::LockFile(error) => error.hints(),
             Self::Assemble(error) => error.hints(),
             Self::Unsupplied(error) => error.hints(),
             Self::Unpack { source, .. } => source.hints(),
@@ -329,7 +362,11 @@ impl Fault for BuildError {
             Self::UnpackDebianSource { source, .. } => source.hints(),
             Self::Database { source, .. } => source.hints(),
             Self::Equivalents(error) => error.hints(),
-            Self::Step { refusals, step, .. } => {
+            Self::Step { refusals, step, advice: said, .. } => {
+                let mut advice = advice(refusals);
+                advice.extend(said.iter().filter(|said| !advice.contains(said)).cloned().collect::<Vec<_>>());
+                // What the lock file explains is not said once more.
+                let refusals: Vec<&Refused> = refusals.iter().filter(|refused| refused.advice.is_none()).collect();
                 let refused = (!refusals.is_empty()).then(|| {
                     format!(
                         "a step has no network; it tried to {}: bring what it needs in as a package or a source",
@@ -345,13 +382,14 @@ impl Fault for BuildError {
                     let how = if left.is_some() { "as the step left it" } else { "as the step found it" };
                     format!("`bulla shell {at}` opens the file system {how}")
                 });
-                refused.into_iter().chain(shell).collect()
+                advice.into_iter().chain(refused).chain(shell).collect()
             }
-            Self::Refused { refusals, .. } => refusals
-                .iter()
-                .take(10)
-                .map(|refused| format!("{} tried to {refused}: {}", refused.executable, refused.command_line))
-                .collect(),
+            Self::Refused { refusals, .. } => {
+                let tried = refusals.iter().take(10);
+                let tried =
+                    tried.map(|refused| format!("{} tried to {refused}: {}", refused.executable, refused.command_line));
+                advice(refusals).into_iter().chain(tried).collect()
+            }
             Self::NoSecret { secret, .. } => vec![format!(
                 "give it to `bulla build`: `--secret id={secret},env=VARIABLE`, or with `file=PATH` or `exec=COMMAND`; a shell has no secrets"
             )],

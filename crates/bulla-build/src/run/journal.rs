@@ -118,6 +118,9 @@ pub enum Inputs {
         /// Where it has caches.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         caches: Vec<String>,
+        /// What its lock files pin, by where they are: the digest of a list, which is a blob of the store.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        dependencies: BTreeMap<String, Digest>,
     },
 }
 
@@ -235,6 +238,8 @@ pub(crate) struct StepInputs<'a> {
     pub(crate) epoch: bulla_model::Epoch,
     /// See [`super::caches::keys`].
     pub(crate) caches: Vec<Digest>,
+    /// See [`super::dependencies::LockFile::digest`].
+    pub(crate) dependencies: BTreeMap<String, Digest>,
 }
 
 impl StepInputs<'_> {
@@ -252,6 +257,7 @@ impl StepInputs<'_> {
             emulator: self.emulator,
             epoch: self.epoch,
             secrets: &self.step.secrets,
+            dependencies: &self.dependencies,
             caches: &self.caches,
         }
         .digest()
@@ -277,6 +283,7 @@ impl StepInputs<'_> {
             .to_owned(),
             secrets: self.step.secrets.iter().map(ToString::to_string).collect(),
             caches: self.stage.cache.iter().map(|path| format!("/{path}")).collect(),
+            dependencies: self.dependencies.clone(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod base;
 mod caches;
 mod confidential;
 mod context;
+mod dependencies;
 mod emulation;
 mod error;
 mod image;
@@ -36,13 +37,14 @@ use bulla_sandbox::Cancel;
 use bulla_store::{SourceCache, Store};
 
 pub use context::{Anew, Settings};
+pub use dependencies::{keep_pinned, pinned};
 pub use error::{BuildError, FailedStep};
 pub use journal::{BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value};
 pub use packages::{PackageWriter, unpacked};
 pub use record::{CacheUse, Enforced, Program, Refused, RunRecord, RunResult, Used};
 pub use shell::{Opened, Place, Shell};
 pub use stages::StepRecord;
-pub use supply::{Alone, Made, Need, Supply, Unsupplied};
+pub use supply::{Made, Need, Supply, Unsupplied};
 
 use self::{
     context::Context,
@@ -125,6 +127,32 @@ impl Build<'_> {
     /// As [`Build::run`].
     pub fn run_stages(&self) -> Result<Built, BuildError> {
         self.to(Goal::Stages)
+    }
+
+    /// Has all that the lock files of the stages name, and runs nothing.
+    ///
+    /// # Errors
+    /// When a source or a lock file cannot be read, or something cannot be had.
+    pub fn fetch_dependencies(&self) -> Result<(), BuildError> {
+        let context = self.context(false);
+        let (sources, _) = self.sources(&context, self.first()?)?;
+        let (roots, records) = (Roots::default(), Mutex::new(Vec::new()));
+        for plan in self.plans {
+            let stages = Stages {
+                context: &context,
+                plan,
+                sources: &sources,
+                roots: &roots,
+                records: &records,
+                journal: self.journal,
+            };
+            for stage in &plan.stages {
+                for file in stages.lock_files(stage)? {
+                    file.fetch(&context)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Runs what a place in a stage needs, opens its file system in a sandbox, and runs a shell or command there. Gives how that
@@ -244,6 +272,7 @@ impl Build<'_> {
             observer: self.observer,
             secrets: self.secrets,
             supply: self.supply,
+            lock_files: dependencies::LockFiles::default(),
             launcher: Mutex::new(None),
             without_overlay: AtomicBool::new(false),
             thorough,

@@ -88,6 +88,9 @@ pub(crate) enum Action<'a> {
         /// The secrets that it is given: names and places. Their values decide nothing.
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         secrets: &'a [bulla_model::spec::StepSecret],
+        /// What its lock files pin, by where they are.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        dependencies: &'a BTreeMap<String, Digest>,
         /// Its caches, by the digests of [`Action::Cache`]. What is in them is not among the inputs, which taints the result; whose
         /// they are is, so that nobody gets what came of a stranger's.
         #[serde(skip_serializing_if = "<[Digest]>::is_empty")]
@@ -151,6 +154,13 @@ pub(crate) enum Action<'a> {
         /// The time of the files.
         epoch: Epoch,
     },
+    /// Finding out which bytes a hash of a lock file stands for.
+    Pin {
+        /// [`FORMAT`].
+        format: u32,
+        /// The hash, as the lock file has it.
+        hash: &'a str,
+    },
     /// Putting an image together.
     Image {
         /// [`FORMAT`].
@@ -212,6 +222,9 @@ pub struct RunRecord {
     /// The capabilities that it gave to files, as `getcap` writes them. Only a spec gives any: no tree holds them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<CleanPath, String>,
+    /// The packages of lock files that it was given, by package URL, with their SHA-256: its materials.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pulled: BTreeMap<String, Digest>,
     /// The caches that it had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<CacheUse>,
@@ -236,7 +249,7 @@ pub struct CacheUse {
 /// A refusal, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// `connect`, `send` or `lookup`.
+    /// `connect`, `send`, `lookup`, or `request` for what was asked of the locked repository.
     pub kind: String,
     /// The address and port, or the name.
     pub target: String,
@@ -246,6 +259,9 @@ pub struct Refused {
     pub command_line: String,
     /// How often.
     pub times: u64,
+    /// What is to be done about it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
 }
 
 impl std::fmt::Display for Refused {
@@ -320,8 +336,9 @@ impl Refused {
     /// Hides values of secrets in it.
     pub(crate) fn masked(self, secrets: &Secrets) -> Self {
         let mask = |text: String| secrets.masked(&text).into_owned();
-        let Self { kind, target, executable, command_line, times } = self;
-        Self { kind, target: mask(target), executable: mask(executable), command_line: mask(command_line), times }
+        let Self { kind, target, executable, command_line, times, advice } = self;
+        let (executable, command_line) = (mask(executable), mask(command_line));
+        Self { kind, target: mask(target), executable, command_line, times, advice: advice.map(mask) }
     }
 }
 
@@ -342,6 +359,7 @@ impl From<&Refusal> for Refused {
             executable: refusal.executable.clone(),
             command_line: refusal.command_line.clone(),
             times: refusal.times,
+            advice: None,
         }
     }
 }

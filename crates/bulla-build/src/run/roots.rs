@@ -289,6 +289,7 @@ fn make(
         limits: context.settings.limits,
         epoch,
         secrets: &[],
+        lock_files: &[],
     };
     let result = sandboxed::run(context, id, run)?;
     Ok(RootResult { parts, delta: result.delta, record: result.record })

@@ -1,18 +1,26 @@
 //! Runs one command on layers of the store, and takes what it changed into the store.
 
-use std::{collections::BTreeMap, ffi::OsString, io::Write as _, path::PathBuf, sync::atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::Write as _,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bulla_model::{
     CleanPath, Digest, Epoch, Platform, Tree,
     spec::{StepRef, StepSecret},
     tree::{Mode, Node, Owner},
 };
-use bulla_sandbox::{Bind, Emulation, Exit, Limit, Outcome, Privileges, Request, Root, Stream as Pipe};
+use bulla_sandbox::{Attended, Bind, Emulation, Exit, Limit, Outcome, Privileges, Request, Root, Stream as Pipe};
+use bulla_serve::Server;
 use bulla_store::{Adopted, Attributes, Inspector, RootCopy, Scratch, UpperEntry, UpperRules};
 
 use super::{
     BuildError, confidential,
     context::Context,
+    dependencies::{self, LockFile},
     error::FailedStep,
     record::{Enforced, Program, Refused, RunRecord, RunResult, Used},
     stack::Stack,
@@ -59,6 +67,8 @@ pub(crate) struct Run<'a> {
     pub(crate) epoch: Epoch,
     /// The secrets that it is given.
     pub(crate) secrets: &'a [StepSecret],
+    /// The lock files whose packages it finds.
+    pub(crate) lock_files: &'a [Arc<LockFile>],
 }
 
 /// The last bytes of a stream of bytes.
@@ -89,19 +99,22 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     let secrets = confidential::given(context, run.at.as_ref().map(|(at, _)| at), run.secrets)?;
     // Without secrets there is nothing to look for.
     let search = if secrets.is_empty() { None } else { context.secrets.search() };
+    let (mut env, mut binds) = (run.env.clone(), run.binds);
+    let given = dependencies::give(context, run.lock_files, &mut env)?;
+    binds.extend(given.iter().flat_map(|given| given.binds.iter().cloned()));
     let mut request = Request {
         root: ground.root(run.stack),
-        binds: run.binds,
+        binds,
         secrets,
         argv: run.argv,
-        env: run.env.clone(),
+        env,
         cwd: run.cwd,
         hostname: HOST_NAME.to_owned(),
         privileges: run.privileges,
         identity_fake: run.identity_fake,
         emulation: run.emulation,
         stop_on_refusal: run.stop_on_refusal,
-        listen: None,
+        listen: given.as_ref().map(|_| dependencies::PORT),
         limits: run.limits,
     };
     let mut log = store.blob_writer()?;
@@ -117,18 +130,24 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     let mut masked = confidential::Masked::new(context.secrets);
     let mut sink = |pipe: Pipe, bytes: &[u8]| masked.push(pipe, bytes, &mut take);
     let launcher = context.launcher(run.title)?;
-    let mut ran = launcher.run(&request, context.cancel, &mut sink);
+    let unserved = |source| BuildError::Serve { title: run.title.to_owned(), source };
+    let mut server =
+        given.as_ref().map(|given| Server::start(&launcher, &given.table)).transpose().map_err(unserved)?;
+    let mut ran = launcher.run_with(&request, context.cancel, attended(&mut server), &mut sink);
     if let Some(why) = ran.as_ref().err().and_then(bulla_sandbox::Error::overlay_refused)
         && matches!(ground, Ground::Overlay(_))
     {
         context.overlay_refused(&why);
         ground = Ground::Copy(run.stack.copy(store)?);
         request.root = ground.root(run.stack);
-        ran = launcher.run(&request, context.cancel, &mut sink);
+        ran = launcher.run_with(&request, context.cancel, attended(&mut server), &mut sink);
     }
     masked.finish(&mut take);
     let outcome = ran.map_err(sandbox)?;
-    let refusals = outcome.refusals.iter().map(Refused::from).map(|refused| refused.masked(context.secrets));
+    let report = server.map(|server| server.finish(&outcome.connections)).transpose().map_err(unserved)?;
+    let unserved = report.iter().flat_map(|report| dependencies::refused(run.lock_files, report));
+    let refusals =
+        outcome.refusals.iter().map(Refused::from).chain(unserved).map(|refused| refused.masked(context.secrets));
     let refusals: Vec<Refused> = refusals.collect();
     for refused in &refusals {
         context.observer.event(&Event::Refused {
@@ -154,12 +173,17 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
             let message = format!("what the failed step {} left is not kept: {hit}", run.title);
             context.observer.event(&Event::Warning { message: &message });
         }
-        return Err(BuildError::Step { title: run.title.to_owned(), how, tail: tail.text(), refusals, step });
+        let (title, tail) = (run.title.to_owned(), tail.text());
+        let advice = dependencies::said(run.lock_files, &tail);
+        return Err(BuildError::Step { title, how, tail, refusals, advice, step });
     }
     if let Err(e) = written {
         context.observer.event(&Event::Warning { message: &format!("the log of {} is not complete: {e}", run.title) });
     }
     let mut record = record(&outcome, refusals).masked(context.secrets);
+    if let (Some(given), Some(report)) = (&given, &report) {
+        record.pulled = given.pulled(report);
+    }
     if let Some(search) = &search {
         confidential::search_kept(search, run.title, &record, &log)?;
     }
@@ -175,6 +199,11 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     let given = |file: bulla_store::Stripped| Some((file.path, file.capabilities?.everywhere().to_string()));
     record.capabilities = adopted.stripped.into_iter().filter_map(given).take(MAX_CAPABLE).collect();
     Ok(RunResult { delta: adopted.tree.digest(), log: log.finish(None)?, record })
+}
+
+/// Gives what attends to a run: the server, where there is one.
+fn attended(server: &mut Option<Server>) -> Attended<'_> {
+    Attended { terminal: None, server: server.as_mut().map(|server| server as &mut dyn bulla_sandbox::Serve) }
 }
 
 /// Where a command's root is made.
@@ -276,6 +305,7 @@ fn record(outcome: &Outcome, refusals: Vec<Refused>) -> RunRecord {
         dropped: Vec::new(),
         capabilities: BTreeMap::new(),
         caches: Vec::new(),
+        pulled: BTreeMap::new(),
     }
 }
 

@@ -8,11 +8,13 @@ use bulla_model::{
     plan::{PlannedPackage, PlannedStage, PlannedStep},
     spec::{Identity, Name},
 };
-use bulla_sandbox::{Exit, Privileges, Request, Stream, Terminal};
+use bulla_sandbox::{Attended, Exit, Privileges, Request, Serve, Stream, Terminal};
+use bulla_serve::Server;
 
 use super::{
     BuildError, caches,
     context::Context,
+    dependencies::{self, Given},
     emulation,
     journal::StepInputs,
     record::Refused,
@@ -94,7 +96,10 @@ pub(super) fn run(
         request.limits.output = u64::MAX;
         request.env.extend(term.map(|term| ("TERM".to_owned(), term)));
     }
-    sit(context, &stage.name, &stack, request, terminal, sink)
+    let given = dependencies::give(context, &stages.lock_files(stage)?, &mut request.env)?;
+    request.binds.extend(given.iter().flat_map(|given| given.binds.iter().cloned()));
+    request.listen = given.as_ref().map(|_| dependencies::PORT);
+    sit(context, &stage.name, (&stack, given.as_ref()), request, terminal, sink)
 }
 
 fn emulator<'a>(stages: &Stages<'a>, stage: &PlannedStage) -> Option<&'a PlannedPackage> {
@@ -131,6 +136,7 @@ fn find<'a>(
                 sources: &sources,
                 epoch: stages.plan.epoch,
                 caches: caches::keys(stages.context.project, stage, step, now.root.action),
+                dependencies: dependencies::pins(&stages.lock_files(stage)?),
             };
             let same = inputs.action() == *action;
             let left = match left.filter(|_| same) {
@@ -180,7 +186,7 @@ fn shell_of(root: &Tree) -> &'static str {
 fn sit(
     context: &Context<'_>,
     stage: &Name,
-    stack: &Stack,
+    (stack, given): (&Stack, Option<&Given>),
     mut request: Request,
     terminal: Option<Terminal>,
     sink: &mut dyn FnMut(Stream, &[u8]),
@@ -190,17 +196,17 @@ fn sit(
     // Whether overlays can be had is tried without the terminal, which can be given away once.
     let ground = ground(context, stack, &launcher, &request, &title)?;
     request.root = ground.root(stack);
-    let ran = match terminal {
-        Some(terminal) => launcher.run_at_terminal(&request, context.cancel, terminal, sink),
-        None => launcher.run(&request, context.cancel, sink),
-    };
+    let unserved = |source| BuildError::Serve { title: title.clone(), source };
+    let mut server = given.map(|given| Server::start(&launcher, &given.table)).transpose().map_err(unserved)?;
+    let attended = Attended { terminal, server: server.as_mut().map(|server| server as &mut dyn Serve) };
+    let ran = launcher.run_with(&request, context.cancel, attended, sink);
     let outcome = ran.map_err(|source| BuildError::Sandbox { title: title.clone(), source })?;
     if outcome.exit == Exit::Cancelled {
         return Err(BuildError::Stopped);
     }
     let refusals: Vec<Refused> = outcome.refusals.iter().map(Refused::from).collect();
     if let (Exit::Limit(_), Some(how)) = (outcome.exit, sandboxed::failure(&outcome)?) {
-        return Err(BuildError::Step { title, how, tail: String::new(), refusals, step: None });
+        return Err(BuildError::Step { title, how, tail: String::new(), refusals, advice: Vec::new(), step: None });
     }
     Ok((outcome.exit, refusals))
 }
@@ -214,8 +220,12 @@ fn ground(
     title: &str,
 ) -> Result<Ground, BuildError> {
     let trial = Ground::new(context, stack)?;
-    let nothing =
-        Request { root: trial.root(stack), argv: vec!["/bin/sh".into(), "-c".into(), ":".into()], ..request.clone() };
+    let nothing = Request {
+        root: trial.root(stack),
+        argv: vec!["/bin/sh".into(), "-c".into(), ":".into()],
+        listen: None,
+        ..request.clone()
+    };
     match launcher.run(&nothing, context.cancel, &mut |_, _| ()) {
         Err(error) if error.overlay_refused().is_some() => {
             context.overlay_refused(&error.overlay_refused().unwrap_or_default());

@@ -18,7 +18,7 @@ use super::{
     BuildError, base,
     caches::{self, Caches},
     context::Context,
-    emulation,
+    dependencies, emulation,
     journal::{self, Delta, Journal, LayerOrigin, StepInputs, StepNote, StepOutcome},
     outputs::{self, OutputResult},
     record::{Action, FORMAT, RunRecord, RunResult},
@@ -216,6 +216,7 @@ impl Stages<'_> {
         let native = stage.platform.native(self.plan.platform);
         let emulator = self.plan.emulator_for(native);
         let sources = self.seen(step)?;
+        let lock_files = self.lock_files(stage)?;
         let inputs = StepInputs {
             stage,
             step,
@@ -225,6 +226,7 @@ impl Stages<'_> {
             sources: &sources,
             epoch: self.plan.epoch,
             caches: caches::keys(context.project, stage, step, now.root.action),
+            dependencies: dependencies::pins(&lock_files),
         };
         let (action, forced) = (inputs.action(), context.is_forced(&stage.name, index + 1));
         let given = now.stands.and(Standing { tainted: false, secret: !step.secrets.is_empty() });
@@ -260,6 +262,7 @@ impl Stages<'_> {
                 limits: limits(context, stage),
                 epoch: self.plan.epoch,
                 secrets: &step.secrets,
+                lock_files: &lock_files,
             };
             let mut result = sandboxed::run(context, id, run)?;
             result.record.caches = caches.uses();
@@ -270,6 +273,7 @@ impl Stages<'_> {
         let outcome = journal::outcome(&ran, |(_, cached)| *cached);
         if outcome != StepOutcome::Cached {
             self.keep_manifests(step, &sources);
+            self.keep_pins(&lock_files);
         }
         self.journal.push(StepNote {
             stage: self.label(stage),

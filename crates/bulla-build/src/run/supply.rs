@@ -1,6 +1,7 @@
 //! Where a build gets what its store does not have: inputs, and results of other stores. The build has no network; whoever has
 //! one implements [`Supply`].
 
+use bulla_ecosystems::dependencies::Native;
 use bulla_model::{Digest, Fault, Kind, oci::Descriptor};
 use bulla_store::Store;
 use serde::{Serialize, de::DeserializeOwned};
@@ -44,6 +45,13 @@ pub trait Supply: Send + Sync {
     /// # Errors
     /// When one cannot be had.
     fn inputs(&self, need: Need) -> Result<(), Unsupplied>;
+
+    /// Makes sure that all files which a lock file names are in the store, verified by its own hashes. Gives the SHA-256 of each, in the
+    /// order of [`Locked::artifacts`](bulla_ecosystems::dependencies::Locked::artifacts).
+    ///
+    /// # Errors
+    /// When one cannot be had, or is another than the lock file says.
+    fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied>;
 
     /// Gives the result of an action that another store made, once its signature was verified.
     fn result(&self, action: &Digest) -> Option<Vec<u8>>;
@@ -89,30 +97,6 @@ impl Fault for Unsupplied {
     fn hints(&self) -> Vec<String> {
         self.hints.clone()
     }
-}
-
-/// No other store, and all inputs are there already.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Alone;
-
-impl Supply for Alone {
-    fn inputs(&self, _: Need) -> Result<(), Unsupplied> {
-        Ok(())
-    }
-
-    fn result(&self, _: &Digest) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn tree(&self, _: &Digest) -> bool {
-        false
-    }
-
-    fn blob(&self, _: &Digest) -> bool {
-        false
-    }
-
-    fn made(&self, _: Made) {}
 }
 
 /// A result that other stores may have.

@@ -12,15 +12,16 @@
 //! 6. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
 mod hash;
+pub mod npm;
 mod repository;
 
 use std::io;
 
-use bulla_model::{CleanPath, Ecosystem, Fault, Kind};
+use bulla_model::{CleanPath, Ecosystem, Fault, Kind, Platform};
 
 pub use self::{
     hash::{Hash, ParseHashError},
-    repository::{Answer, Body, Client, Repository, Request, Route},
+    repository::{Answer, Body, CACHE, Client, Repository, Request, Route},
 };
 
 /// The most artifacts that one native lock file may name.
@@ -68,6 +69,11 @@ pub struct Artifact {
 }
 
 impl Artifact {
+    /// Says whether it is had from the ecosystem's registry, and not from an address of its own.
+    pub fn is_of_registry(&self) -> bool {
+        self.places.iter().any(|place| matches!(place, Place::Registry(_)))
+    }
+
     /// Gives its package URL (purl specification): a name with slashes has its namespace before the last one.
     pub fn purl(&self, ecosystem: Ecosystem) -> String {
         format!("pkg:{}/{}@{}", ecosystem.purl_type(), escaped(&self.name), escaped(&self.version))
@@ -170,6 +176,11 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// Gives what has to be fetched.
     fn locked(&self) -> &Locked;
 
+    /// Gives what of the lock file decides what is served beside [`Locked::artifacts`]: a text, which is a part of a step's key.
+    fn beside(&self) -> String {
+        String::new()
+    }
+
     /// Gives the documents that say where the artifacts are which have no place yet; none when all have.
     fn questions(&self) -> Vec<Question>;
 
@@ -179,18 +190,62 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// When it is not what the protocol says, or does not have what the lock file names.
     fn answer(&mut self, question: &Question, bytes: Option<&[u8]>) -> Result<(), ArtifactError>;
 
-    /// Gives what a client may ask for. Reads what is in artifacts where the protocol needs it, and checks that each is the package it
-    /// is said to be.
+    /// Gives what a client may ask for at `base`, which is that of [`Native::client`]: documents may have whole addresses. Reads what is
+    /// in artifacts where the protocol needs it, and checks that each is the package it is said to be.
     ///
     /// # Errors
     /// When an artifact is another package than the lock file says, or is damaged.
-    fn repository(&self, bodies: &dyn Bodies) -> Result<Repository, ArtifactError>;
+    fn repository(&self, bodies: &dyn Bodies, base: &str) -> Result<Repository, ArtifactError>;
 
     /// Says how the client finds the repository at `base` (`http://127.0.0.1:PORT`, no slash at the end).
     fn client(&self, base: &str) -> Client;
 
     /// Says why a client was not served, when that can be told: what it asked for, what the lock has, what to do.
     fn diagnose(&self, request: &Request) -> Option<String>;
+
+    /// Says to the last words of a step that failed what the lock file has instead, where the client found out by a document that something
+    /// is not there, and asked for nothing. The words are a stranger's: nothing but what is told depends on them.
+    fn answer_to(&self, _words: &str) -> Option<String> {
+        None
+    }
+}
+
+/// Reads a native lock file of a source, for the platform that a step runs on.
+///
+/// # Errors
+/// When it is not there, is damaged, or names what cannot be served.
+pub fn read(
+    ecosystem: Ecosystem,
+    files: &dyn Files,
+    file: &CleanPath,
+    platform: Platform,
+) -> Result<Box<dyn Native>, LockFileError> {
+    match ecosystem {
+        Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, platform)?)),
+        other => Err(LockFileError {
+            file: file.to_string(),
+            line: None,
+            what: format!("lock files of {other} are not read yet"),
+            hints: Vec::new(),
+        }),
+    }
+}
+
+/// Reads a lock file's text.
+fn read_text(files: &dyn Files, file: &CleanPath, limit: u64, hint: &str) -> Result<String, LockFileError> {
+    let wrong = |what: String, hint: &str| LockFileError {
+        file: file.to_string(),
+        line: None,
+        what,
+        hints: vec![hint.to_owned()],
+    };
+    let bytes = match files.read(file, limit) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Err(wrong("it is not in the source".to_owned(), hint)),
+        Err(error) => return Err(wrong(format!("it cannot be read: {error}"), hint)),
+    };
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8 text".to_owned(), hint))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// The readers of lock files, by the names that they have on disk.

@@ -37,7 +37,10 @@ pub use self::{
     place::AbsolutePath,
     platforms::{EMULATION, of_stage_label, root_name, stage_label},
     source::{DebianSource, Folder, GitSource, GitTrust, Packing, Portion, Source, Trust, Unpack, UrlSource},
-    stage::{Command, Identity, Limits, OnRefusal, OutputRef, Seen, Stage, StageBase, StageCopy, StagePlatform, Step},
+    stage::{
+        Command, Dependency, Identity, Limits, OnRefusal, OutputRef, Seen, Stage, StageBase, StageCopy, StagePlatform,
+        Step,
+    },
     starter::TELLING_FILES,
     step_ref::{NoSuchStep, StepRef, StepRefError},
     step_secret::{SECRETS_FOLDER, SecretPlace, StepSecret},

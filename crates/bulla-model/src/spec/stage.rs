@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{AbsolutePath, Debian, Glob, Name, Position, StepSecret};
-use crate::{oci::BaseReference, path::CleanPath, platform::Platform, tree::Owner};
+use crate::{ecosystem::Ecosystem, oci::BaseReference, path::CleanPath, platform::Platform, tree::Owner};
 
 /// A named root filesystem and the commands run on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,6 +21,9 @@ pub struct Stage {
     pub env: BTreeMap<String, String>,
     /// What is brought in from other stages before the first step.
     pub copy: Vec<StageCopy>,
+    /// The lock files whose packages steps find; those of a continued stage are already in it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub dependencies: BTreeMap<Ecosystem, Dependency>,
     /// The steps, in their order.
     pub steps: Vec<Step>,
     /// What other stages and the image may take, by name.
@@ -117,6 +120,21 @@ pub struct StageCopy {
     pub from: OutputRef,
     /// The path that it has then; not the folder it goes into.
     pub to: AbsolutePath,
+}
+
+/// A native lock file that a stage names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Dependency {
+    /// The source that it lies in.
+    pub source: Name,
+    /// Where, relative to the source's top.
+    pub file: CleanPath,
+}
+
+impl std::fmt::Display for Dependency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "/src/{}/{}", self.source, self.file)
+    }
 }
 
 /// One command of a stage.

@@ -74,6 +74,45 @@ impl SourceCache {
         Ok(tree.beneath_prefix(prefix)?)
     }
 
+    /// Reads one regular file of a source, verified; `None` where it has none at that path.
+    ///
+    /// # Errors
+    /// When it is longer than `limit` bytes, is needed again and has changed, or cannot be read.
+    pub fn content(&self, source: &Source, path: &CleanPath, limit: u64) -> Result<Option<Vec<u8>>> {
+        let manifest = source.manifest()?;
+        let Some(Node::File { mode, digest, .. }) = manifest.get(path) else { return Ok(None) };
+        let name = object_key(path, mode.is_executable(), digest).hex();
+        let too_long = || {
+            let error =
+                std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes"));
+            Error::io("reading", path.to_string(), error)
+        };
+        let read = |limit: u64| -> Result<Option<Vec<u8>>> {
+            let Ok(Some(object)) = self.objects.read(&name) else { return Ok(None) };
+            let mut bytes = Vec::new();
+            let read = std::io::Read::read_to_end(&mut std::io::Read::take(object, limit + 1), &mut bytes);
+            read.map_err(|e| Error::io("reading", self.objects.path().join(&name), e))?;
+            Ok(Some(bytes))
+        };
+        for again in [false, true] {
+            if again {
+                // It is not what it was. The source is read again, if it still is what it was.
+                self.inner.expel(&self.objects, &name)?;
+                self.forget()?;
+                let paths: Vec<CleanPath> = manifest.iter().map(|(path, _)| path.clone()).collect();
+                if self.ingest(&source.folder, &paths)?.digest() != source.digest() {
+                    break;
+                }
+            }
+            match read(limit)? {
+                Some(bytes) if bytes.len() as u64 > limit => return Err(too_long()),
+                Some(bytes) if Digest::of(&bytes) == *digest => return Ok(Some(bytes)),
+                _ => {}
+            }
+        }
+        Err(Error::SourceChanged { dir: source.folder.clone(), path: path.clone() })
+    }
+
     /// Gives a view as a directory: the one that is there when it verifies, else a new one.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ pub(crate) mod copy;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod fetch;
 pub(crate) mod history;
 pub(crate) mod index;
 pub(crate) mod init;

@@ -10,7 +10,7 @@ use bulla_net::{ProxyAddress, Url};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, Debian, Limits, Network, Oci, Repository, problem, store::Store};
+use super::{Config, Debian, Limits, Network, Npm, Oci, Repository, problem, store::Store};
 use crate::{
     error::{Mark, Result},
     quantity,
@@ -59,6 +59,7 @@ struct NetworkKeys {
 struct Registry {
     debian: DebianKeys,
     oci: OciKeys,
+    npm: NpmKeys,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,6 +68,14 @@ struct OciKeys {
     insecure: Option<Vec<Spanned<String>>>,
     local: Option<Vec<Spanned<String>>>,
     mirrors: BTreeMap<String, Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct NpmKeys {
+    npmrc: Option<bool>,
+    registry: Option<Spanned<String>>,
+    scopes: BTreeMap<String, Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -156,6 +165,16 @@ impl File {
                 "write `HOST` or `HOST:PORT`, as references have it",
             );
         });
+        let npm = &self.registry.npm;
+        npm.registry.iter().chain(npm.scopes.values()).for_each(|url| {
+            if let Err(error) = Url::parse(url.get_ref()) {
+                marks.add(url, error.to_string(), Some("write the base address, as `https://npm.example/`"));
+            }
+        });
+        for (scope, url) in &npm.scopes {
+            let good = scope.len() > 1 && scope.starts_with('@') && !scope.contains('/');
+            marks.check(url, good, &format!("is of `{scope}`, which is no scope"), "write `\"@SCOPE\" = \"ADDRESS\"`");
+        }
         self.limits.mistakes(&mut marks);
         self.store.mistakes(&mut marks);
         self.store.uid.iter().for_each(|uid| {
@@ -170,6 +189,9 @@ impl File {
         let (oci, weaker_oci) = (self.registry.oci, weaker.registry.oci);
         let mut mirrors = weaker_oci.mirrors;
         mirrors.extend(oci.mirrors);
+        let (npm, weaker_npm) = (self.registry.npm, weaker.registry.npm);
+        let mut scopes = weaker_npm.scopes;
+        scopes.extend(npm.scopes);
         let (debian, weaker_debian) = (self.registry.debian, weaker.registry.debian);
         let mut repository = debian.repository;
         repository.extend(weaker_debian.repository);
@@ -205,6 +227,11 @@ impl File {
                     local: oci.local.or(weaker_oci.local),
                     mirrors,
                 },
+                npm: NpmKeys {
+                    npmrc: npm.npmrc.or(weaker_npm.npmrc),
+                    registry: npm.registry.or(weaker_npm.registry),
+                    scopes,
+                },
             },
         }
     }
@@ -232,6 +259,7 @@ impl File {
                 connections: network.connections.map(Spanned::into_inner),
             },
             debian: self.registry.debian.into_config(),
+            npm: self.registry.npm.into_config(),
             others: self.store.into_others(),
             oci: Oci {
                 insecure: inner(self.registry.oci.insecure.unwrap_or_default()),
@@ -274,6 +302,17 @@ impl LimitKeys {
             disk: bytes(self.disk),
             time: self.time.and_then(|text| quantity::time(text.get_ref()).ok()),
             processes: self.processes.map(Spanned::into_inner),
+        }
+    }
+}
+
+impl NpmKeys {
+    fn into_config(self) -> Npm {
+        let url = |text: Spanned<String>| Url::parse(text.get_ref()).ok();
+        Npm {
+            npmrc: self.npmrc.unwrap_or(true),
+            registry: self.registry.and_then(url),
+            scopes: self.scopes.into_iter().filter_map(|(scope, text)| Some((scope, url(text)?))).collect(),
         }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub network: Network,
     /// Where Debian's packages are.
     pub debian: Debian,
+    /// Where packages of npm are.
+    pub npm: Npm,
     /// What is said of registries of images.
     pub oci: Oci,
     /// Stores of others.
@@ -60,6 +62,23 @@ pub(crate) struct Oci {
     pub mirrors: BTreeMap<String, String>,
     /// Those of whose repositories a folder has layouts, which specs start from.
     pub layouts: BTreeMap<String, PathBuf>,
+}
+
+/// Where packages of npm are.
+#[derive(Debug, Clone)]
+pub(crate) struct Npm {
+    /// Whether npm's own settings of the user and the machine are read for what is not configured here, and for logins.
+    pub npmrc: bool,
+    /// The base address of the registry.
+    pub registry: Option<Url>,
+    /// Those of scopes, `@scope`, that have one of their own.
+    pub scopes: BTreeMap<String, Url>,
+}
+
+impl Default for Npm {
+    fn default() -> Self {
+        Self { npmrc: true, registry: None, scopes: BTreeMap::new() }
+    }
 }
 
 /// What a step may use, where the spec says nothing; `None` is the sandbox's own default.

@@ -7,7 +7,7 @@ use std::{
 
 use bulla_build::{
     assemble::{Assembled, Joined, LayerInfo},
-    run::{Alone, Anew, Build, BuildError, Built, Journal, Settings, StepRecord, Supply, Unsupplied},
+    run::{Anew, Build, BuildError, Built, Journal, Settings, StepRecord, Supply, Unsupplied},
     secret::Secrets,
 };
 use bulla_model::{
@@ -25,6 +25,7 @@ use super::{
     export::Output,
     fetch::Wanted,
     project::Project,
+    supply::Own,
     transfer::{self, Referrers, RegistryTarget, StoreSource},
 };
 use crate::{
@@ -120,7 +121,7 @@ fn make(
     let built = match Tiers::open(session, project)? {
         None => {
             fetch_for(session, store, project, &pins, None)?;
-            execute(session, store, project, (plans, wishes), (journal, secrets, &Alone))?
+            execute(session, store, project, (plans, wishes), (journal, secrets, &Own::new(session, store)))?
         }
         Some(others) => {
             // What is needed is fetched when it is: results of others may need nothing.
@@ -301,6 +302,22 @@ pub(super) fn fetch_for(
     session.interrupt.check()
 }
 
+/// Brings all that a build needs into the store, and runs nothing.
+///
+/// # Errors
+/// When something cannot be had, or a source or a lock file cannot be read.
+pub(crate) fn fetch_all(session: &Session, project: &Project, lock: &Lock, wishes: &Wishes) -> Result<()> {
+    let store = ops::store::open(session)?;
+    let plans = plans(project, lock, wishes)?;
+    let pins = pins_for(lock, &plans, wishes);
+    let others = Tiers::open(session, &project.folder)?;
+    fetch_for(session, &store, project, &pins, others.as_ref())?;
+    let (journal, secrets, own) = (Journal::default(), Secrets::default(), Own::new(session, &store));
+    with_build(session, &store, project, (&plans, wishes), (&journal, &secrets, &own), |build| {
+        build.fetch_dependencies()
+    })
+}
+
 /// Brings packages and sources into the store: from the stores of others, and what they do not have from where it comes from.
 pub(crate) fn fetch(session: &Session, store: &Store, lock: &Lock, others: Option<&Tiers>) -> Result<()> {
     if let Some(others) = others {
@@ -330,7 +347,7 @@ fn execute(
 pub(super) type Around<'a> = (&'a Journal, &'a Secrets, &'a dyn Supply);
 
 /// Puts a build together, and does something with it.
-pub(super) fn with_build<T>(
+pub(crate) fn with_build<T>(
     session: &Session,
     store: &Store,
     project: &Project,

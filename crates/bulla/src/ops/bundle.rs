@@ -28,6 +28,23 @@ use crate::{
     session::Session,
 };
 
+/// A bundle would lack something.
+#[derive(Debug, thiserror::Error)]
+#[error("the stage `{stage}` has `dependencies`, which a bundle does not hold yet")]
+struct NoDependencies {
+    stage: String,
+}
+
+impl Fault for NoDependencies {
+    fn kind(&self) -> Kind {
+        Kind::Spec
+    }
+
+    fn hints(&self) -> Vec<String> {
+        vec!["run `bulla fetch`, and take the store's folder and its key along; or build, and take the image".into()]
+    }
+}
+
 /// Writes a bundle of a project, whose inputs are fetched first.
 ///
 /// # Errors
@@ -38,6 +55,9 @@ pub(crate) fn export(
     lock: &Lock,
     (sources, out): (bool, &mut dyn Write),
 ) -> Result<()> {
+    if let Some((name, _)) = project.spec.stages.iter().find(|(_, stage)| !stage.dependencies.is_empty()) {
+        return Err(NoDependencies { stage: name.to_string() }.into());
+    }
     let store = ops::store::open(session)?;
     let others = Tiers::open(session, project)?;
     build::fetch_for(session, &store, project, lock, others.as_ref())?;

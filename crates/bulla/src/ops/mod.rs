@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod bundle;
+pub(crate) mod dependencies;
 pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod git;
@@ -14,6 +15,7 @@ pub(crate) mod project;
 pub(crate) mod registries;
 pub(crate) mod shell;
 pub(crate) mod store;
+pub(crate) mod supply;
 pub(crate) mod trace;
 pub(crate) mod transfer;
 pub(crate) mod watch;

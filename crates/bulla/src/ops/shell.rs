@@ -13,7 +13,7 @@ use std::{
 
 use bulla_build::{
     event::Stream as Told,
-    run::{Alone, Journal, Opened, Place, Refused, Shell, Supply},
+    run::{Journal, Opened, Place, Refused, Shell, Supply},
     secret::Secrets,
 };
 use bulla_model::{Platform, lock::Lock, spec::Name};
@@ -24,6 +24,7 @@ use signal_hook::consts::SIGWINCH;
 use super::{
     build::{self, Wishes},
     project::Project,
+    supply::Own,
 };
 use crate::{
     error::{CliError, Result},
@@ -59,7 +60,8 @@ pub(crate) fn run(session: &Session, project: &Project, lock: &Lock, wish: Wish)
     let others = Tiers::open(session, project)?;
     build::fetch_for(session, &store, project, &pins, others.as_ref())?;
     let lender = others.as_ref().map(|others| Lender::new(session, &store, others, project, pins));
-    let supply: &dyn Supply = lender.as_ref().map_or(&Alone, |lender| lender);
+    let own = Own::new(session, &store);
+    let supply: &dyn Supply = lender.as_ref().map_or(&own, |lender| lender);
     let raw: RefCell<Option<Raw>> = RefCell::default();
     let (stage, sits) = (wish.stage.clone(), seat.is_some());
     let of_stage = plans.iter().flat_map(|plan| &plan.stages).filter(|planned| planned.name == stage);

@@ -7,6 +7,7 @@
 mod apt;
 mod keys;
 mod logins;
+mod npm;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ use bulla_net::Url;
 pub(crate) use self::{
     apt::{Apt, Entry, SignedBy},
     logins::DockerLogins,
+    npm::NpmRegistries,
 };
 use crate::{config::Debian, error::Result};
 

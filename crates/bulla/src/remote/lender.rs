@@ -12,14 +12,15 @@ use std::{
 };
 
 use bulla_build::run::{Made, Need, Supply, Unsupplied};
+use bulla_ecosystems::dependencies::Native;
 use bulla_model::{Digest, Hasher, lock::Lock, oci::Descriptor};
 use bulla_net::{DownloadSink, Finish, MemorySink, SinkError};
 use bulla_store::{SignedTree, Statement, Store, Untrusted};
 
 use super::{Remote, Tiers, artifact, lock, shelf::ShelfError};
 use crate::{
-    error::{CommandError, Result},
-    ops::{fetch::Sink, project::Project},
+    error::Result,
+    ops::{dependencies::Dependencies, fetch::Sink, project::Project, supply::unsupplied},
     session::Session,
 };
 
@@ -31,6 +32,7 @@ pub(crate) struct Lender<'a> {
     project: &'a Project,
     /// What the build needs of the lock.
     pub(super) pins: Lock,
+    dependencies: Dependencies<'a>,
     had: Mutex<BTreeSet<Need>>,
     pub(super) known: Mutex<Known>,
 }
@@ -54,7 +56,8 @@ impl<'a> Lender<'a> {
         project: &'a Project,
         pins: Lock,
     ) -> Self {
-        Self { session, store, tiers, project, pins, had: Mutex::default(), known: Mutex::default() }
+        let dependencies = Dependencies::new(session, store);
+        Self { session, store, tiers, project, pins, dependencies, had: Mutex::default(), known: Mutex::default() }
     }
 
     fn bring(&self, need: Need) -> Result<()> {
@@ -148,13 +151,13 @@ impl Supply for Lender<'_> {
         if had.contains(&need) {
             return Ok(());
         }
-        self.bring(need).map_err(|CommandError { kind, error, hints, .. }| Unsupplied {
-            kind,
-            hints,
-            source: error,
-        })?;
+        self.bring(need).map_err(unsupplied)?;
         had.insert(need);
         Ok(())
+    }
+
+    fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied> {
+        self.dependencies.bring(native).map_err(unsupplied)
     }
 
     fn result(&self, action: &Digest) -> Option<Vec<u8>> {

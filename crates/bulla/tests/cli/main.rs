@@ -17,6 +17,8 @@ mod init;
 mod lock;
 mod lock_attacks;
 mod manual;
+mod npm;
+mod npm_attacks;
 mod output;
 mod parts;
 mod platforms;

@@ -5,6 +5,7 @@ mod caches;
 mod hello;
 mod hermetic;
 mod nginx;
+mod node_service;
 mod private_base;
 mod redis;
 mod reproducible;

@@ -1,6 +1,7 @@
 //! From the keys of a spec to what they mean: references, defaults and params, with every mistake that is found.
 
 mod debian;
+mod dependencies;
 mod graph;
 mod image;
 mod inherit;

@@ -84,6 +84,7 @@ impl Context<'_> {
         let mut env = before.map(|stage| stage.env.clone()).unwrap_or_default();
         env.extend(self.env(&keys.env, around.params, true));
         let copy = self.stage_copies(keys, around);
+        let dependencies = self.dependencies(&keys.dependencies, around.sources, &workdir, before);
         let steps = self.steps(name, keys, around, &workdir);
         let outputs = self.outputs(&keys.outputs);
         if keys.steps.is_none() && keys.outputs.is_empty() {
@@ -101,6 +102,7 @@ impl Context<'_> {
             workdir: workdir.clone(),
             env,
             copy,
+            dependencies,
             steps,
             outputs,
             owners,

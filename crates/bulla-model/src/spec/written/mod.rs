@@ -16,13 +16,13 @@ pub(super) use self::{
     from::{ImageFrom, ScratchFrom, ScriptsWord, StageFrom},
     image::{AllowKeys, Arguments, CompressionWord, CopyKeys, GrantKeys, ImageKeys, UserKeys},
     scalar::{
-        Codename, Component, EnvName, FormatNumber, GitAddress, ImageReference, KeyFile, Moment, OwnerText, Reason,
-        Scalar, Suite, UrlText, Value, scalars,
+        Codename, Component, EnvName, FormatNumber, GitAddress, ImageReference, KeyFile, LockFile, Moment, OwnerText,
+        Reason, Scalar, Suite, UrlText, Value, scalars,
     },
     source::SourceKeys,
     stage::{
-        IdentityWord, LimitKeys, OnRefusalWord, PlatformWord, RunText, SecretKeys, SecretText, StageCopyKeys,
-        StageKeys, StepKeys, StepText,
+        DependencyKeys, IdentityWord, LimitKeys, OnRefusalWord, PlatformWord, RunText, SecretKeys, SecretText,
+        StageCopyKeys, StageKeys, StepKeys, StepText,
     },
 };
 use super::Name;

@@ -11,9 +11,10 @@ use serde::{
 use super::{
     Map,
     from::StageFrom,
-    scalar::{EnvName, OwnerText, Reason, Size, Time, Value},
+    scalar::{EnvName, LockFile, OwnerText, Reason, Size, Time, Value},
 };
 use crate::{
+    ecosystem::Ecosystem,
     spec::{AbsolutePath, Name, OnRefusal, OutputRef},
     yaml::At,
 };
@@ -54,6 +55,12 @@ pub(in crate::spec) struct StageKeys {
     #[schemars(extend("x-example" = "copy:\n  - {output: build.lib, to: /usr/local/lib/shop}"))]
     #[serde(default)]
     pub(in crate::spec) copy: Vec<At<StageCopyKeys>>,
+    /// The lock files of package managers whose packages the steps find, relative to `workdir` (or absolute beneath `/src`). All that one
+    /// names is fetched and verified before a step runs, and served to the unmodified package manager on the step's own loopback;
+    /// nothing else is there. Of each kind there is one; a stage that goes on from another has what that has, and its own in place of it.
+    #[schemars(extend("x-example" = "dependencies: [{npm: package-lock.json}]"))]
+    #[serde(default)]
+    pub(in crate::spec) dependencies: Vec<At<DependencyKeys>>,
     /// The commands, one a line: a text for `/bin/sh -eu`, a list of arguments, or a map with `run`.
     #[schemars(extend("x-example" = "steps:\n  - ./configure --prefix=/usr\n  - [make, -j4]\n  - run: make install DESTDIR=/out"))]
     #[serde(default)]
@@ -102,6 +109,24 @@ pub(in crate::spec) struct StageCopyKeys {
     /// The path that it gets; not the folder that it goes into.
     #[schemars(extend("x-example" = "to: /usr/local/lib/shop"))]
     pub(in crate::spec) to: At<AbsolutePath>,
+}
+
+/// A lock file of a package manager, by the manager's name.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{npm: package-lock.json}`")]
+#[schemars(rename = "Dependency")]
+pub(in crate::spec) struct DependencyKeys {
+    /// A `package-lock.json` (of version 2 or 3) or `npm-shrinkwrap.json`.
+    #[schemars(extend("x-example" = "npm: package-lock.json"))]
+    #[serde(default)]
+    pub(in crate::spec) npm: Option<At<LockFile>>,
+}
+
+impl DependencyKeys {
+    /// Gives what is written, each with its kind.
+    pub(in crate::spec) fn written(&self) -> impl Iterator<Item = (Ecosystem, &At<LockFile>)> {
+        [(Ecosystem::Npm, &self.npm)].into_iter().filter_map(|(ecosystem, file)| Some((ecosystem, file.as_ref()?)))
+    }
 }
 
 /// What each step of a stage may use at most. Without a limit, what your configuration says holds.

@@ -60,6 +60,8 @@ fn short(difference: &Difference) -> String {
         Difference::Caches { .. } => "its caches".to_owned(),
         Difference::Epoch { .. } => "the epoch".to_owned(),
         Difference::Package { name, .. } => format!("the package {name}"),
+        Difference::Dependency { name, .. } => format!("the package {name}"),
+        Difference::LockFile { file, .. } => format!("the lock file {file}"),
         Difference::Base { before, now, .. } => match now.as_ref().or(before.as_ref()) {
             Some(base) => format!("the base {}", base.reference),
             None => "its base".to_owned(),
@@ -141,6 +143,13 @@ fn detail(out: &mut String, difference: &Difference, one: &Explained<'_>) {
             }
             _ => format!("package {name} {}", values(*how, before.as_deref(), now.as_deref())),
         }),
+        Difference::Dependency { file, name, how, before, now } => line(&match (how, before, now) {
+            (How::Changed, Some(before), Some(now)) if before == now => {
+                format!("package {name} {now} of {file}: another file of the same version")
+            }
+            _ => format!("package {name} of {file} {}", values(*how, before.as_deref(), now.as_deref())),
+        }),
+        Difference::LockFile { file, how } => line(&format!("lock file {file} {how}; which packages is not kept")),
         Difference::Base { before, now, .. } => {
             let moved = matches!((before, now), (Some(before), Some(now)) if before.reference == now.reference);
             let shown = |base: Option<&BaseInput>| match base {

@@ -54,6 +54,33 @@ impl Scalar for SourceFile {
     }
 }
 
+/// A lock file: relative to where steps run, or absolute beneath `/src`.
+#[derive(Debug, Clone)]
+pub(in crate::spec) enum LockFile {
+    /// Relative to where steps run.
+    Beneath(CleanPath),
+    /// `/src/NAME/…`, without its first slash.
+    Absolute(CleanPath),
+}
+
+impl Scalar for LockFile {
+    const NAME: &'static str = "LockFile";
+    const ABOUT: &'static str = "A lock file of a source: relative to `workdir`, or absolute beneath `/src`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let help =
+            "write its path relative to `workdir`, such as `package-lock.json`, or `/src/NAME/package-lock.json`";
+        let path = match text.strip_prefix('/') {
+            Some(rest) => CleanPath::parse(rest).map(Self::Absolute),
+            None => CleanPath::parse(text.strip_prefix("./").unwrap_or(text)).map(Self::Beneath),
+        };
+        match path {
+            Ok(path) if !text.chars().any(char::is_control) => Ok(path),
+            _ => wrong(format_args!("`{text}` is no path of a lock file"), help),
+        }
+    }
+}
+
 impl Scalar for AbsolutePath {
     const NAME: &'static str = "AbsolutePath";
     const ABOUT: &'static str =

@@ -1,0 +1,293 @@
+//! What steps find of their lock files: each is read out of its source once a build, its pins are a part of the keys of the steps, and
+//! what it names is had, and made into a table for the server, when a step really runs for the first time.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bulla_ecosystems::dependencies::{
+    self, Answer, ArtifactError, Bodies, CACHE, Client, Files, Hash, Native, ReadSeek,
+};
+use bulla_model::{CleanPath, Digest, Ecosystem, Platform, plan::PlannedStage, spec::Name};
+use bulla_sandbox::Bind;
+use bulla_serve::{Body, Report, Route, Table};
+use bulla_store::{Scratch, Store};
+
+use super::{
+    BuildError,
+    context::Context,
+    record::{Action, FORMAT, Refused},
+    stages::{ReadSource, Stages, internal},
+};
+use crate::event::Event;
+
+/// The port at which every step finds what its lock files name. It is the same everywhere, since some clients build it into what they
+/// make.
+pub(crate) const PORT: u16 = 8417;
+
+/// Gives the address at which clients find it.
+fn base() -> String {
+    format!("http://127.0.0.1:{PORT}")
+}
+
+/// The lock files that were read in a build.
+#[derive(Default)]
+pub(crate) struct LockFiles(Mutex<BTreeMap<Key, Arc<LockFile>>>);
+
+/// What a lock file is known by: its kind, its source, where it lies, and the platform that its packages run on.
+type Key = (Ecosystem, Name, CleanPath, Platform);
+
+/// A lock file of a source.
+pub(crate) struct LockFile {
+    /// Where it is in stages, for people.
+    pub(crate) title: String,
+    pub(crate) ecosystem: Ecosystem,
+    native: Mutex<Box<dyn Native>>,
+    /// What it pins, one a line.
+    pins: String,
+    /// The digest of that, which decides whether a step runs again.
+    pub(crate) digest: Digest,
+    client: Client,
+    prepared: Mutex<Option<Arc<Prepared>>>,
+}
+
+/// What is served of a lock file.
+#[derive(Default)]
+struct Prepared {
+    routes: Vec<Route>,
+    /// Which package each route gives, by its package URL and SHA-256, where it gives one.
+    materials: Vec<Option<(String, Digest)>>,
+}
+
+/// Reads files of a source out of the store.
+struct SourceFiles<'a>(&'a ReadSource);
+
+impl Files for SourceFiles<'_> {
+    fn read(&self, path: &CleanPath, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        self.0.cache.content(&self.0.source, path, limit).map_err(io::Error::other)
+    }
+}
+
+/// Reads artifacts out of the store.
+struct StoreBodies<'a> {
+    store: &'a Store,
+    digests: &'a [Digest],
+}
+
+impl Bodies for StoreBodies<'_> {
+    fn open(&self, artifact: usize) -> io::Result<Box<dyn ReadSeek + '_>> {
+        let digest = self.digests.get(artifact).ok_or(io::ErrorKind::NotFound)?;
+        let file = self.store.open_blob(digest).map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(file))
+    }
+}
+
+impl Stages<'_> {
+    /// Reads the lock files of a stage, each once a build.
+    pub(crate) fn lock_files(&self, stage: &PlannedStage) -> Result<Vec<Arc<LockFile>>, BuildError> {
+        let platform = stage.platform.native(self.plan.platform);
+        let mut known = self.context.lock_files.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = Vec::new();
+        for (ecosystem, dependency) in &stage.dependencies {
+            let key = (*ecosystem, dependency.source.clone(), dependency.file.clone(), platform);
+            if let Some(file) = known.get(&key) {
+                files.push(Arc::clone(file));
+                continue;
+            }
+            let source = self.sources.get(&dependency.source).ok_or_else(|| internal("a source that was not read"))?;
+            let native = dependencies::read(*ecosystem, &SourceFiles(source), &dependency.file, platform)?;
+            let file = Arc::new(LockFile::new(dependency.to_string(), native));
+            known.insert(key, Arc::clone(&file));
+            files.push(file);
+        }
+        Ok(files)
+    }
+}
+
+impl Stages<'_> {
+    /// Keeps what lock files pinned, so that what is changed later can be named. A build goes on when that cannot be done: it only
+    /// tells less.
+    pub(crate) fn keep_pins(&self, files: &[Arc<LockFile>]) {
+        let store = self.context.store;
+        for file in files {
+            if let Err(error) = store.put_blob(file.pins.as_bytes()) {
+                let message = format!("`bulla explain` will not name changed packages of {}: {error}", file.title);
+                self.context.observer.event(&Event::Warning { message: &message });
+            }
+        }
+    }
+}
+
+/// Gives what lock files pin, by where they are.
+pub(crate) fn pins(files: &[Arc<LockFile>]) -> BTreeMap<String, Digest> {
+    files.iter().map(|file| (file.title.clone(), file.digest)).collect()
+}
+
+impl LockFile {
+    fn new(title: String, native: Box<dyn Native>) -> Self {
+        let client = native.client(&base());
+        let locked = native.locked();
+        let ecosystem = locked.ecosystem;
+        let mut pins = format!("bulla-pins {FORMAT} {ecosystem}\n");
+        for artifact in &locked.artifacts {
+            let hashes: Vec<String> = artifact.hashes.iter().map(ToString::to_string).collect();
+            let fields = [&artifact.name, &artifact.version, &artifact.file, &hashes.join(" ")];
+            pins.push_str(&format!("{}\n", serde_json::json!(fields)));
+        }
+        for (what, text) in [("beside", native.beside()), ("client", format!("{client:?}"))] {
+            pins.push_str(&format!("{what} {}\n", Digest::of(text)));
+        }
+        let digest = Digest::of(&pins);
+        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, prepared: Mutex::default() }
+    }
+
+    /// Has everything that it names, and nothing is done twice.
+    pub(crate) fn fetch(&self, context: &Context<'_>) -> Result<Vec<Digest>, BuildError> {
+        let mut native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(context.supply.dependencies(&mut **native)?)
+    }
+
+    /// Gives what the server answers.
+    fn prepared(&self, context: &Context<'_>) -> Result<Arc<Prepared>, BuildError> {
+        // Whoever needs the same waits.
+        let mut kept = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prepared) = &*kept {
+            return Ok(Arc::clone(prepared));
+        }
+        let digests = self.fetch(context)?;
+        let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
+        let bodies = StoreBodies { store: context.store, digests: &digests };
+        let repository = native.repository(&bodies, &base())?;
+        let mut prepared = Prepared::default();
+        for route in repository.routes {
+            let Answer { status, content_type, body } = route.answer;
+            let (body, material) = match body {
+                dependencies::Body::Bytes(bytes) => (Body::Bytes(bytes), None),
+                dependencies::Body::Artifact(place) => {
+                    let artifact = native.locked().artifacts.get(place).zip(digests.get(place));
+                    let (artifact, digest) =
+                        artifact.ok_or_else(|| internal("an artifact that a lock file does not name"))?;
+                    let missing = || BuildError::Gone { what: format!("blob {}", digest.short()) };
+                    let file = context.store.open_blob(digest)?.ok_or_else(missing)?;
+                    let size = file.metadata().map_err(|source| unreadable(artifact.name.clone(), source))?.len();
+                    (Body::Blob { digest: *digest, size }, Some((artifact.purl(self.ecosystem), *digest)))
+                }
+            };
+            prepared.routes.push(Route { path: route.path, accept: route.accept, status, content_type, body });
+            prepared.materials.push(material);
+        }
+        Ok(Arc::clone(kept.insert(Arc::new(prepared))))
+    }
+
+    fn diagnose(&self, method: &str, path: &str) -> Option<String> {
+        let request = dependencies::Request { method: method.to_owned(), path: path.to_owned() };
+        self.native.lock().unwrap_or_else(PoisonError::into_inner).diagnose(&request)
+    }
+}
+
+/// What a run is given of its lock files.
+pub(crate) struct Given {
+    pub(crate) table: Table,
+    pub(crate) binds: Vec<Bind>,
+    /// Which package each route of the table gives.
+    materials: Vec<Option<(String, Digest)>>,
+    /// What is bound, and is gone with this.
+    _folder: Scratch,
+}
+
+impl Given {
+    /// Gives the packages that were asked for and given, each by its package URL.
+    pub(crate) fn pulled(&self, report: &Report) -> BTreeMap<String, Digest> {
+        let of = |route: usize| self.materials.get(route).cloned().flatten();
+        report.served.iter().filter(|served| served.method == "GET").filter_map(|served| of(served.route?)).collect()
+    }
+}
+
+/// Says that something of a lock file cannot be read or written.
+fn unreadable(artifact: String, source: io::Error) -> ArtifactError {
+    ArtifactError { artifact, what: "it cannot be read or written".to_owned(), source: Some(source) }
+}
+
+/// Makes ready what a run finds of its lock files, and adds what clients need to its environment; nothing where it has none.
+pub(crate) fn give(
+    context: &Context<'_>,
+    files: &[Arc<LockFile>],
+    env: &mut BTreeMap<String, String>,
+) -> Result<Option<Given>, BuildError> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let (mut routes, mut materials): (Vec<Route>, Vec<_>) = (Vec::new(), Vec::new());
+    let folder = context.store.scratch("clients")?;
+    let cache = folder.folder("cache", 0o777)?;
+    let mut binds = vec![Bind { source: cache, target: CACHE.into(), writable: true }];
+    for file in files {
+        let prepared = file.prepared(context)?;
+        routes.extend(prepared.routes.iter().cloned());
+        materials.extend(prepared.materials.iter().cloned());
+        for (name, value) in &file.client.env {
+            env.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        for (number, (path, bytes)) in file.client.files.iter().enumerate() {
+            let source = folder.path().join(format!("{}-{number}", file.ecosystem));
+            fs_err::write(&source, bytes).map_err(|error| unreadable(file.title.clone(), error))?;
+            binds.push(Bind { source, target: format!("/{path}").into(), writable: false });
+        }
+    }
+    let table = Table { blobs: Some(context.store.blobs().to_owned()), routes };
+    Ok(Some(Given { table, binds, materials, _folder: folder }))
+}
+
+/// What was asked for and is not there, with what is to be done about it where the lock file tells.
+pub(crate) fn refused(files: &[Arc<LockFile>], report: &Report) -> Vec<Refused> {
+    let refused = report.served.iter().filter(|served| served.refused()).map(|served| {
+        let (executable, command_line) = match &served.by {
+            Some(by) => (by.executable.clone(), by.command_line.clone()),
+            None => (String::new(), String::new()),
+        };
+        let path = served.path.split('?').next().unwrap_or_default();
+        Refused {
+            kind: "request".to_owned(),
+            target: format!("{} {}", served.method, served.path),
+            executable,
+            command_line,
+            times: served.times,
+            advice: files.iter().find_map(|file| file.diagnose(&served.method, path)),
+        }
+    });
+    refused.collect()
+}
+
+/// Gives what lock files say to the last words of a command.
+pub(crate) fn said(files: &[Arc<LockFile>], words: &str) -> Vec<String> {
+    let said = |file: &Arc<LockFile>| file.native.lock().unwrap_or_else(PoisonError::into_inner).answer_to(words);
+    files.iter().filter_map(said).collect()
+}
+
+/// Gives the SHA-256 of what a hash of a lock file stands for, where this store has found it out and sealed it.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn pinned(store: &Store, hash: &Hash) -> Result<Option<Digest>, bulla_store::Error> {
+    match hash {
+        Hash::Sha256(bytes) => Ok(Some(Digest::from_bytes(*bytes))),
+        _ => super::record::lookup(store, &pin_action(hash)),
+    }
+}
+
+/// Keeps which SHA-256 a hash of a lock file stands for.
+///
+/// # Errors
+/// When the store cannot be written.
+pub fn keep_pinned(store: &Store, hash: &Hash, digest: &Digest) -> Result<(), bulla_store::Error> {
+    match hash {
+        Hash::Sha256(_) => Ok(()),
+        _ => super::record::keep(store, &pin_action(hash), digest),
+    }
+}
+
+fn pin_action(hash: &Hash) -> Digest {
+    Action::Pin { format: FORMAT, hash: &hash.to_string() }.digest()
+}

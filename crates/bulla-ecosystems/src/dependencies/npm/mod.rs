@@ -1,0 +1,215 @@
+//! npm: `package-lock.json`, `npm-shrinkwrap.json`, and the registry that `npm ci` and `npm install` find.
+//!
+//! The order: the lock file is read (`lock`), which says what has to be had and where; of the archives, when a step really runs, the
+//! `package.json` is read (`package`), and documents of a registry are made of them that have the locked versions alone. Archives are
+//! at the path that every registry has for them, and at the path of their `resolved` address.
+
+mod json;
+mod lock;
+mod name;
+mod package;
+mod platform;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulla_model::{CleanPath, Ecosystem, Platform};
+
+use self::{lock::Read, package::Release};
+use super::{
+    Answer, ArtifactError, Bodies, Body, CACHE, Client, Files, LockFileError, Locked, Native, Question, Repository,
+    Request, Route,
+};
+
+/// The most bytes of a lock file.
+const MAX_LOCK: u64 = 64 << 20;
+/// The most bytes of a project's settings.
+const MAX_SETTINGS: u64 = 1 << 20;
+/// What archives are.
+const ARCHIVE: &str = "application/octet-stream";
+
+/// A lock file of npm.
+#[derive(Debug)]
+pub struct Npm {
+    locked: Locked,
+    further: BTreeMap<String, usize>,
+    foreign: BTreeMap<(String, String), serde_json::Map<String, serde_json::Value>>,
+}
+
+impl Npm {
+    /// Reads a lock file, for a platform.
+    ///
+    /// # Errors
+    /// When it is not there, is damaged, or names what cannot be served.
+    pub fn read(files: &dyn Files, file: &CleanPath, platform: Platform) -> Result<Self, LockFileError> {
+        let text =
+            super::read_text(files, file, MAX_LOCK, "run `npm install --package-lock-only`, and commit the lock file")?;
+        let Read { artifacts, further, foreign, asked_scopes } = lock::read(file, &text, platform)?;
+        check_settings(files, file, &asked_scopes)?;
+        Ok(Self { locked: Locked { ecosystem: Ecosystem::Npm, file: file.clone(), artifacts }, further, foreign })
+    }
+
+    /// Says what there is of a package in place of what was asked for.
+    fn lack(&self, name: &str, version: Option<&str>) -> Option<String> {
+        let wanted = version.map_or_else(|| name.to_owned(), |version| format!("{name} {version}"));
+        let file = &self.locked.file;
+        let artifacts = self.locked.artifacts.iter().map(|artifact| (&artifact.name, &artifact.version));
+        let foreign = self.foreign.keys().map(|(name, version)| (name, version));
+        let known: BTreeSet<&str> =
+            artifacts.chain(foreign).filter(|(known, _)| *known == name).map(|(_, version)| version.as_str()).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        let lack = match known.as_slice() {
+            [] => format!("{file} does not have it"),
+            known if version.is_some_and(|version| known.contains(&version)) => {
+                return Some(format!(
+                    "npm asked for {wanted}, which {file} has for other platforms alone, and which was not fetched."
+                ));
+            }
+            known => format!("{file} has {}", known.join(", ")),
+        };
+        Some(format!("npm asked for {wanted}; {lack}. Run `npm install`, commit the lock, build again."))
+    }
+}
+
+/// Refuses what the project's own settings would send elsewhere: a scope has its registry there, and the lock file does not say where its
+/// archives are. Variables cannot overrule that, because a shell drops those whose names have an `@`.
+fn check_settings(files: &dyn Files, file: &CleanPath, asked: &BTreeMap<String, u32>) -> Result<(), LockFileError> {
+    let Ok(name) = CleanPath::parse(".npmrc") else { return Ok(()) };
+    let settings = match file.parent() {
+        Some(parent) => parent.join(&name).unwrap_or(name),
+        None => name,
+    };
+    let Ok(Some(text)) = files.read(&settings, MAX_SETTINGS) else { return Ok(()) };
+    for (number, line) in String::from_utf8_lossy(&text).lines().enumerate() {
+        let Some((scope, _)) = line.trim().split_once(":registry") else { continue };
+        if let Some(at) = asked.get(scope) {
+            return Err(LockFileError {
+                file: settings.to_string(),
+                line: u32::try_from(number + 1).ok(),
+                what: format!(
+                    "packages of `{scope}` would be looked for in the registry that this line names, and {file}:{at} does not say where they are"
+                ),
+                hints: vec![format!(
+                    "move the line into your own `~/.npmrc`, or run `npm install --omit-lockfile-registry-resolved=false`, and commit the lock file"
+                )],
+            });
+        }
+    }
+    Ok(())
+}
+
+impl Native for Npm {
+    fn locked(&self) -> &Locked {
+        &self.locked
+    }
+
+    fn beside(&self) -> String {
+        let of = |((name, version), fields): (&(String, String), &serde_json::Map<String, serde_json::Value>)| {
+            format!("{name} {version} {}\n", serde_json::Value::Object(fields.clone()))
+        };
+        let paths = self.further.iter().map(|(path, place)| format!("{path} {place}\n"));
+        self.foreign.iter().map(of).chain(paths).collect()
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        Vec::new()
+    }
+
+    fn answer(&mut self, _: &Question, _: Option<&[u8]>) -> Result<(), ArtifactError> {
+        Ok(())
+    }
+
+    fn repository(&self, bodies: &dyn Bodies, base: &str) -> Result<Repository, ArtifactError> {
+        let mut documents: BTreeMap<&str, Vec<Release>> = BTreeMap::new();
+        let mut paths: BTreeMap<String, usize> = BTreeMap::new();
+        for (place, artifact) in self.locked.artifacts.iter().enumerate() {
+            let body = bodies.open(place).map_err(|source| ArtifactError {
+                artifact: format!("{} {}", artifact.name, artifact.version),
+                what: "it cannot be read".to_owned(),
+                source: Some(source),
+            })?;
+            let fields = package::manifest(artifact, body)?;
+            if artifact.is_of_registry() {
+                let integrity = artifact.hashes.first().map(ToString::to_string);
+                let release = Release { version: artifact.version.clone(), fields, integrity };
+                documents.entry(&artifact.name).or_default().push(release);
+                paths.insert(format!("/npm/{}", name::archive_path(&artifact.name, &artifact.version)), place);
+            }
+        }
+        // What only other platforms need is known by name, so that a client which resolves again comes to the same lock file.
+        for ((name, version), fields) in &self.foreign {
+            let mut fields = fields.clone();
+            let integrity = fields.remove("integrity").and_then(|value| value.as_str().map(str::to_owned));
+            documents.entry(name).or_default().push(Release { version: version.clone(), fields, integrity });
+        }
+        let documents: BTreeMap<String, Vec<u8>> = documents
+            .into_iter()
+            .map(|(name, releases)| (format!("/npm/{name}"), package::document(base, name, releases)))
+            .collect();
+        for (path, place) in &self.further {
+            // Newer clients leave a path as it is that begins with the registry's own.
+            let beneath = [Some(format!("/npm/{path}")), path.strip_prefix("npm/").map(|rest| format!("/npm/{rest}"))];
+            for path in beneath.into_iter().flatten().filter(|path| !documents.contains_key(path)) {
+                paths.entry(path).or_insert(*place);
+            }
+        }
+        let archives = paths.into_iter().map(|(path, place)| route(path, ARCHIVE, Body::Artifact(place)));
+        let documents = documents.into_iter().map(|(path, bytes)| route(path, "application/json", Body::Bytes(bytes)));
+        Ok(Repository { routes: archives.chain(documents).collect() })
+    }
+
+    fn client(&self, base: &str) -> Client {
+        let settings = [
+            ("registry", format!("{base}/npm/")),
+            ("cache", format!("{CACHE}/npm")),
+            ("audit", "false".to_owned()),
+            ("fund", "false".to_owned()),
+            ("update_notifier", "false".to_owned()),
+            ("fetch_retries", "0".to_owned()),
+            ("replace_registry_host", "always".to_owned()),
+            ("omit_lockfile_registry_resolved", "true".to_owned()),
+        ];
+        let env = settings.into_iter().map(|(key, value)| (format!("npm_config_{key}"), value)).collect();
+        Client { env, files: BTreeMap::new() }
+    }
+
+    fn diagnose(&self, request: &Request) -> Option<String> {
+        let path = request.path.strip_prefix("/npm/")?;
+        if !matches!(request.method.as_str(), "GET" | "HEAD") {
+            return Some(format!(
+                "npm sent a {} of {path}: a step may read packages, and nothing more. Publish outside of the build.",
+                request.method
+            ));
+        }
+        if path.starts_with("-/") {
+            return None;
+        }
+        let (name, version) = match path.split_once("/-/") {
+            Some((name, file)) => {
+                let version = file.strip_suffix(".tgz")?.strip_prefix(name::base(name))?.strip_prefix('-')?;
+                (name, Some(version))
+            }
+            None => (path, None),
+        };
+        if !name::is_name(name) {
+            return None;
+        }
+        self.lack(name, version)
+    }
+
+    fn answer_to(&self, words: &str) -> Option<String> {
+        let (_, behind) = words.split_once("No matching version found for ")?;
+        let wanted = behind.split_whitespace().next()?.trim_end_matches('.');
+        let (name, version) = wanted.rsplit_once('@').filter(|(name, _)| name::is_name(name))?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "^~<>=*.+-".contains(c);
+        if version.is_empty() || version.len() > 50 || !version.chars().all(plain) {
+            return None;
+        }
+        self.lack(name, Some(version))
+    }
+}
+
+fn route(path: String, content_type: &str, body: Body) -> Route {
+    Route { path, accept: None, answer: Answer { status: 200, content_type: content_type.to_owned(), body } }
+}

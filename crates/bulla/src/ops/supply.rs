@@ -1,0 +1,46 @@
+//! Gives a build that has no other store what its own does not have: what lock files name, when a step runs.
+
+use bulla_build::run::{Made, Need, Supply, Unsupplied};
+use bulla_ecosystems::dependencies::Native;
+use bulla_model::Digest;
+use bulla_store::Store;
+
+use crate::{error::CommandError, ops::dependencies::Dependencies, session::Session};
+
+/// All inputs of the lock are there already; what lock files name is fetched.
+pub(crate) struct Own<'a>(Dependencies<'a>);
+
+impl<'a> Own<'a> {
+    pub(crate) fn new(session: &'a Session, store: &'a Store) -> Self {
+        Self(Dependencies::new(session, store))
+    }
+}
+
+/// Makes an error of the command line one of a build.
+pub(crate) fn unsupplied(CommandError { kind, error, hints, .. }: CommandError) -> Unsupplied {
+    Unsupplied { kind, hints, source: error }
+}
+
+impl Supply for Own<'_> {
+    fn inputs(&self, _: Need) -> Result<(), Unsupplied> {
+        Ok(())
+    }
+
+    fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied> {
+        self.0.bring(native).map_err(unsupplied)
+    }
+
+    fn result(&self, _: &Digest) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn tree(&self, _: &Digest) -> bool {
+        false
+    }
+
+    fn blob(&self, _: &Digest) -> bool {
+        false
+    }
+
+    fn made(&self, _: Made) {}
+}

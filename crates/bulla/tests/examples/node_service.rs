@@ -1,0 +1,54 @@
+use bulla_testkit::{DebianRepo, Mirror, Project, Release, TestEnvironment, docker::Docker, npm::real_npm, process};
+
+use crate::world::{build, example, project, skopeo};
+
+const FILES: [&str; 5] = ["package.json", "package-lock.json", "tsconfig.json", "src/main.ts", "src/seal.ts"];
+
+/// The example, and an environment with an empty store that has fetched all that it needs: the servers are gone.
+fn fetched() -> Option<(Project, TestEnvironment)> {
+    let mut repo = DebianRepo::real(&["nodejs", "npm"])?;
+    repo.publish_release(&Release::default());
+    let packages = Mirror::serve(real_npm(&example("node-service").join("package-lock.json"))?);
+    let mirror = Mirror::serve(repo.root());
+    let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
+    let config = fs_err::read_to_string(environment.config()).expect("the configuration");
+    environment.write_config(&format!("{config}[registry.npm]\nnpmrc = false\nregistry = \"{}/\"\n", packages.url()));
+    let project = project("node-service", &FILES);
+    environment.run(&project, &["fetch"]).success();
+    Some((project, environment))
+}
+
+#[test]
+fn a_service_in_typescript_is_built_with_nothing_but_a_loopback_and_answers() {
+    let Some((project, mut environment)) = fetched() else { return };
+    if process::is_root() && process::exists("unshare") && process::exists("ip") {
+        environment = environment.through(&["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"]);
+    }
+    let before = project.read("package-lock.json");
+    let digest = build(&environment, &project);
+    assert_eq!(project.read("package-lock.json"), before, "the lock file is as it was");
+    skopeo(&project, "65532");
+    // Every step again, from the same packages.
+    let again = environment.run(&project, &["build", "--no-cache"]).success();
+    assert_eq!(again.stdout.trim_end(), digest);
+    let Some(docker) = Docker::start() else { return };
+    let archive = project.path("service.tar").display().to_string();
+    let output = format!("docker-archive:{archive}");
+    environment.run(&project, &["build", "--tag", "service:1", "--output", &output]).success();
+    docker.run(&["load", "--input", &archive]).expect("Docker takes it");
+    if crate::hello::run(&docker, &["--detach", "--name", "server", "service:1"]).is_none() {
+        return;
+    }
+    let script = "fetch('http://127.0.0.1:8080/seal/clay').then(a => a.text()).then(t => console.log(t))";
+    let ask = || docker.run(&["exec", "server", "/usr/bin/node", "-e", script]);
+    let mut answer = ask();
+    for _ in 0..50 {
+        if answer.is_ok() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        answer = ask();
+    }
+    assert_eq!(answer.as_deref(), Ok("{\"text\":\"clay\",\"seal\":\"06363555054de198\"}\n"));
+    docker.run(&["rm", "--force", "server"]).expect("it ends");
+}

@@ -1,0 +1,69 @@
+//! What package managers' lock files are, and packages of theirs.
+
+use std::io::{self, Cursor};
+
+use bulla_ecosystems::dependencies::{Bodies, Body, Files, Native, Place, ReadSeek, Request, npm::Npm};
+use bulla_model::{CleanPath, Platform};
+
+/// One file of a source.
+struct OneFile<'a>(&'a [u8]);
+
+impl Files for OneFile<'_> {
+    fn read(&self, path: &CleanPath, _: u64) -> io::Result<Option<Vec<u8>>> {
+        Ok((path.as_bytes() == b"package-lock.json").then(|| self.0.to_vec()))
+    }
+}
+
+struct OneBody<'a>(&'a [u8]);
+
+impl Bodies for OneBody<'_> {
+    fn open(&self, _: usize) -> io::Result<Box<dyn ReadSeek + '_>> {
+        Ok(Box::new(Cursor::new(self.0)))
+    }
+}
+
+fn read(bytes: &[u8]) -> Option<Npm> {
+    let file = CleanPath::parse("package-lock.json").expect("a clean path");
+    match Npm::read(&OneFile(bytes), &file, Platform::BUILD) {
+        Ok(npm) => Some(npm),
+        Err(error) => {
+            crate::shown(&error);
+            None
+        }
+    }
+}
+
+/// A lock file of npm: names cannot climb, and everything has a hash and a place.
+pub(crate) fn npm_lock(bytes: &[u8]) {
+    let Some(npm) = read(bytes) else { return };
+    for artifact in &npm.locked().artifacts {
+        assert!(!artifact.hashes.is_empty() && !artifact.places.is_empty(), "{artifact:?}");
+        for place in &artifact.places {
+            if let Place::Registry(path) = place {
+                assert!(!path.split('/').any(|part| matches!(part, "" | "." | "..")), "{path}");
+            }
+        }
+        let path = format!("/npm/{}", artifact.name);
+        let _ = npm.diagnose(&Request { method: "GET".to_owned(), path });
+    }
+}
+
+/// An archive of npm that a good lock file names.
+pub(crate) fn npm_package(bytes: &[u8]) {
+    let lock = format!(
+        r#"{{"lockfileVersion": 3, "packages": {{"node_modules/a": {{"version": "1.0.0", "integrity": "sha256-{}="}}}}}}"#,
+        "A".repeat(43)
+    );
+    let npm = read(lock.as_bytes()).expect("a good lock file");
+    match npm.repository(&OneBody(bytes), "http://127.0.0.1:1") {
+        Ok(repository) => {
+            for route in repository.routes {
+                if let Body::Bytes(bytes) = route.answer.body {
+                    let document: serde_json::Value = serde_json::from_slice(&bytes).expect("a document is JSON");
+                    assert_eq!(document["versions"]["1.0.0"]["name"], "a");
+                }
+            }
+        }
+        Err(error) => crate::shown(&error),
+    }
+}
