@@ -11,6 +11,8 @@
 //! 5. [`Native::client`] says how the unmodified client finds it: variables, and files that are mounted where nothing of the project lies.
 //! 6. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
+pub mod cargo;
+pub mod go;
 mod hash;
 mod repository;
 
@@ -20,7 +22,7 @@ use bulla_model::{CleanPath, Ecosystem, Fault, Kind};
 
 pub use self::{
     hash::{Hash, ParseHashError},
-    repository::{Answer, Body, Client, Repository, Request, Route},
+    repository::{Answer, Body, CACHE, Client, Repository, Request, Route},
 };
 
 /// The most artifacts that one native lock file may name.
@@ -103,8 +105,8 @@ pub enum Place {
 pub struct Question {
     /// The package that it is about: the configuration may have a registry for it alone.
     pub name: String,
-    /// The path, relative to the registry's base.
-    pub path: String,
+    /// Where it is: a path of the ecosystem's registry, or the whole address of a document of another registry, which the lock file names.
+    pub place: Place,
     /// The media types that are accepted, as the `Accept` header has them.
     pub accept: &'static str,
     /// The most bytes that an answer may have.
@@ -179,12 +181,12 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// When it is not what the protocol says, or does not have what the lock file names.
     fn answer(&mut self, question: &Question, bytes: Option<&[u8]>) -> Result<(), ArtifactError>;
 
-    /// Gives what a client may ask for. Reads what is in artifacts where the protocol needs it, and checks that each is the package it
-    /// is said to be.
+    /// Gives what a client may ask for at `base`, which is that of [`Native::client`]: documents may have whole addresses. Reads what is
+    /// in artifacts where the protocol needs it, and checks that each is the package it is said to be.
     ///
     /// # Errors
     /// When an artifact is another package than the lock file says, or is damaged.
-    fn repository(&self, bodies: &dyn Bodies) -> Result<Repository, ArtifactError>;
+    fn repository(&self, bodies: &dyn Bodies, base: &str) -> Result<Repository, ArtifactError>;
 
     /// Says how the client finds the repository at `base` (`http://127.0.0.1:PORT`, no slash at the end).
     fn client(&self, base: &str) -> Client;

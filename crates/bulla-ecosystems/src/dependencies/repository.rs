@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use bulla_model::CleanPath;
 use serde::{Deserialize, Serialize};
 
+/// A folder of the step that is empty when it begins and gone when it has ended: for what clients keep for themselves.
+pub const CACHE: &str = "/run/bulla/cache";
+
 /// Everything that a client may ask for. What is not here does not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repository {
