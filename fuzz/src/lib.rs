@@ -10,6 +10,7 @@ mod image;
 mod layout;
 mod lent;
 mod model;
+mod modules;
 mod package;
 mod registry;
 mod secret;
@@ -62,6 +63,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("packed", lent::packed),
     ("bundle", lent::bundle),
     ("secret", secret::secret),
+    ("go_sum", modules::go_sum),
+    ("go_zip", modules::go_zip),
+    ("cargo_lock", modules::cargo_lock),
+    ("crate_file", modules::crate_file),
 ];
 
 /// Finds a target by its name.

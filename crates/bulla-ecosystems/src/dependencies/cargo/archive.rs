@@ -25,7 +25,10 @@ pub(super) fn manifest(mut body: &mut dyn ReadSeek, name: &str, version: &str) -
         }
         let Some(path) = CleanPath::from_archive(&entry.name)? else { return Ok(()) };
         if !path.starts_with(&folder) {
-            return Err(ArchiveError::entry(printable(&entry.name), "is not in the crate's own folder: it is another crate"));
+            return Err(ArchiveError::entry(
+                printable(&entry.name),
+                "is not in the crate's own folder: it is another crate",
+            ));
         }
         if path != wanted {
             return Ok(());

@@ -10,7 +10,8 @@ use toml::Spanned;
 use super::super::{Hash, LockFileError, MAX_ARTIFACTS};
 
 /// What lock files call the registry that cargo has when nothing else is said, whatever its index is had by.
-const CRATES_IO: [&str; 2] = ["registry+https://github.com/rust-lang/crates.io-index", "sparse+https://index.example/"];
+const CRATES_IO: [&str; 2] =
+    ["registry+https://github.com/rust-lang/crates.io-index", "sparse+https://index.example/"];
 /// The same as indexes call it.
 pub(super) const CRATES_IO_INDEX: &str = "https://github.com/rust-lang/crates.io-index";
 /// The newest version that is read.
@@ -85,18 +86,27 @@ pub(super) fn read(file: &CleanPath, text: &str) -> Result<BTreeMap<Key, Locked>
     let lines = Lines::of(text);
     let written: Written = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| lines.line(span.start));
-        at(line, format!("it is no lock file of cargo: {}", shown(error.message())), &["cargo writes it anew: run `cargo metadata`, and commit Cargo.lock"])
+        at(
+            line,
+            format!("it is no lock file of cargo: {}", shown(error.message())),
+            &["cargo writes it anew: run `cargo metadata`, and commit Cargo.lock"],
+        )
     })?;
     if let Some(version) = &written.version
         && !(1..=NEWEST).contains(version.get_ref())
     {
         let what = format!("it has version {}, and {NEWEST} is the newest that is read", version.get_ref());
-        return Err(at(lines.line(version.span().start), what, &["write it with a cargo that is no newer, or take a newer Bulla"]));
+        return Err(at(
+            lines.line(version.span().start),
+            what,
+            &["write it with a cargo that is no newer, or take a newer Bulla"],
+        ));
     }
     let mut packages = BTreeMap::new();
     for package in &written.package {
         let line = lines.line(package.name.span().start);
-        let Some((key, hash)) = one(package, &written.metadata).map_err(|(what, hint)| at(line, what, &[&hint]))? else {
+        let Some((key, hash)) = one(package, &written.metadata).map_err(|(what, hint)| at(line, what, &[&hint]))?
+        else {
             continue;
         };
         let (name, version) = (key.1.clone(), key.2.clone());
@@ -150,7 +160,10 @@ fn registry_of(source: &str) -> Result<Registry, Wrong> {
             && address.chars().all(plain);
         return match good {
             true => Ok(Registry::Sparse(format!("{}/", address.trim_end_matches('/')))),
-            false => Err((format!("is from `{}`, which is no plain address", shown(source)), "name the registry by a plain address".into())),
+            false => Err((
+                format!("is from `{}`, which is no plain address", shown(source)),
+                "name the registry by a plain address".into(),
+            )),
         };
     }
     let (what, hint) = match source.split('+').next() {

@@ -96,7 +96,13 @@ struct Dependency<'a> {
 ///
 /// # Errors
 /// With what is wrong, when it is no manifest, or that of another crate or version.
-pub(super) fn line(text: &str, registry: &Registry, name: &str, version: &str, checksum: &str) -> Result<Vec<u8>, String> {
+pub(super) fn line(
+    text: &str,
+    registry: &Registry,
+    name: &str,
+    version: &str,
+    checksum: &str,
+) -> Result<Vec<u8>, String> {
     let manifest: Manifest =
         toml::from_str(text).map_err(|error| format!("its Cargo.toml cannot be read: {}", shown(error.message())))?;
     let own = &manifest.package;
@@ -114,8 +120,11 @@ pub(super) fn line(text: &str, registry: &Registry, name: &str, version: &str, c
     }
     // Old versions of cargo do not know `dep:` and `?`, and pass over lines that have them elsewhere.
     let is_new = |values: &[String]| values.iter().any(|value| value.starts_with("dep:") || value.contains("?/"));
-    let (features2, features): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        manifest.features.iter().map(|(name, values)| (name.as_str(), values.as_slice())).partition(|(_, values)| is_new(values));
+    let (features2, features): (BTreeMap<_, _>, BTreeMap<_, _>) = manifest
+        .features
+        .iter()
+        .map(|(name, values)| (name.as_str(), values.as_slice()))
+        .partition(|(_, values)| is_new(values));
     let line = Line {
         name,
         vers: version,

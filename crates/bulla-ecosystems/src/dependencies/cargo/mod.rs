@@ -8,8 +8,6 @@
 mod archive;
 mod lock;
 mod manifest;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -296,8 +294,7 @@ impl Native for Cargo {
         let wanted = version.map_or_else(|| name.to_owned(), |version| format!("{name} {}", lock::shown(version)));
         Some(match self.crates.get(&(registry, name.to_owned())) {
             Some(known) => {
-                let versions: Vec<&str> =
-                    known.iter().map(|at| self.locked.artifacts[*at].version.as_str()).collect();
+                let versions: Vec<&str> = known.iter().map(|at| self.locked.artifacts[*at].version.as_str()).collect();
                 format!(
                     "cargo asked for {wanted}; {file} has {}. Run `cargo update -p {name}`, commit Cargo.lock, build again.",
                     versions.join(" and ")

@@ -6,7 +6,12 @@ use super::{
 };
 
 /// Checks the names of an archive's files; gives its `go.mod` where that is wanted: the one that `go` makes up where there is none.
-pub(super) fn check(body: &mut dyn ReadSeek, path: &str, version: &str, wanted: bool) -> Result<Option<Vec<u8>>, Problem> {
+pub(super) fn check(
+    body: &mut dyn ReadSeek,
+    path: &str,
+    version: &str,
+    wanted: bool,
+) -> Result<Option<Vec<u8>>, Problem> {
     let mut files = Files::open(body)?;
     let prefix = format!("{path}@{version}/");
     for name in files.names() {

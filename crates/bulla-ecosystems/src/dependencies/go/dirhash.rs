@@ -105,8 +105,13 @@ impl<'a> Files<'a> {
                 .ok()
                 .filter(|name| !name.contains(['\n', '\\', '\0']))
                 .ok_or_else(|| Problem::Refused(format!("`{}` is no name of a file", shown(entry.name_raw()))))?;
-            if entry.encrypted() || !matches!(entry.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
-                return Err(Problem::Refused(format!("`{}` is packed otherwise than by deflate", shown(name.as_bytes()))));
+            if entry.encrypted()
+                || !matches!(entry.compression(), CompressionMethod::Stored | CompressionMethod::Deflated)
+            {
+                return Err(Problem::Refused(format!(
+                    "`{}` is packed otherwise than by deflate",
+                    shown(name.as_bytes())
+                )));
             }
             if name.ends_with('/') && entry.size() > 0 {
                 return Err(Problem::Refused(format!("`{}` is a folder with content", shown(name.as_bytes()))));

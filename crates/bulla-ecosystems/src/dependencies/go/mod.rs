@@ -8,8 +8,6 @@ mod archive;
 pub(super) mod dirhash;
 mod module;
 mod sum;
-#[cfg(test)]
-mod tests;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +17,8 @@ use semver::Version;
 
 use self::sum::Sums;
 use super::{
-    Answer, Artifact, ArtifactError, Bodies, Body, CACHE, Client, Files, LockFileError, Locked, Native, Place, Question,
-    Repository, Request, Route,
+    Answer, Artifact, ArtifactError, Bodies, Body, CACHE, Client, Files, LockFileError, Locked, Native, Place,
+    Question, Repository, Request, Route,
 };
 
 /// The most bytes of a file of sums.
@@ -56,8 +54,16 @@ impl Go {
             Some(_) if file.name() == b"go.work" => {}
             Some(bytes) => sum::read(file, &bytes, &mut sums)?,
             None => {
-                let hints = vec![format!("run `go mod tidy`, and commit {}; without any dependency there is none", sum::name_of(file))];
-                return Err(LockFileError { file: file.to_string(), line: None, what: "it is not in the source".into(), hints });
+                let hints = vec![format!(
+                    "run `go mod tidy`, and commit {}; without any dependency there is none",
+                    sum::name_of(file)
+                )];
+                return Err(LockFileError {
+                    file: file.to_string(),
+                    line: None,
+                    what: "it is not in the source".into(),
+                    hints,
+                });
             }
         }
         for other in work::beside(file, files)? {
@@ -217,9 +223,12 @@ impl Native for Go {
         let (file, tidy) = (self.locked.file.to_string(), "Run `go mod tidy`, commit go.mod and go.sum, build again.");
         let rest = request.path.strip_prefix("/go/")?;
         if rest.starts_with("sumdb/") {
-            return Some(format!("go asked for a database of sums; {file} has the sums. Leave GOSUMDB and GOFLAGS as they are."));
+            return Some(format!(
+                "go asked for a database of sums; {file} has the sums. Leave GOSUMDB and GOFLAGS as they are."
+            ));
         }
-        let (path, asked) = rest.split_once("/@").map(|(path, asked)| (path, asked.strip_prefix("v/").unwrap_or(asked)))?;
+        let (path, asked) =
+            rest.split_once("/@").map(|(path, asked)| (path, asked.strip_prefix("v/").unwrap_or(asked)))?;
         let path = module::unescaped(path).filter(|path| module::problem_of_path(path).is_none())?;
         let version = asked.rsplit_once('.').and_then(|(version, _)| module::unescaped(version));
         let version = version.filter(|text| module::version(text).is_some());
@@ -235,7 +244,11 @@ impl Native for Go {
             }
             (Some(known), _) => {
                 let all: Vec<&str> = known.keys().map(String::as_str).collect();
-                let few = if all.len() > 3 { format!("{} and {} others", all[all.len() - 1], all.len() - 1) } else { all.join(", ") };
+                let few = if all.len() > 3 {
+                    format!("{} and {} others", all[all.len() - 1], all.len() - 1)
+                } else {
+                    all.join(", ")
+                };
                 format!("{file} has {few}")
             }
         };

@@ -40,9 +40,9 @@ pub(super) fn version(text: &str) -> Option<Version> {
 pub(super) fn pseudo_time(version: &Version) -> Option<String> {
     let (before, revision) = version.pre.as_str().rsplit_once('-').unwrap_or(("", version.pre.as_str()));
     // The date is all of it, or stands behind `0.` or `pre.0.`.
-    let date = before.rsplit_once('.').map_or(Some(before), |(front, date)| {
-        (front == "0" || front.ends_with(".0")).then_some(date)
-    })?;
+    let date = before
+        .rsplit_once('.')
+        .map_or(Some(before), |(front, date)| (front == "0" || front.ends_with(".0")).then_some(date))?;
     let pseudo = date.len() == 14
         && date.bytes().all(|b| b.is_ascii_digit())
         && revision.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -103,7 +103,8 @@ mod tests {
         for good in ["v0.0.0", "v2.0.0+incompatible", "v1.0.0-rc.1", "v0.0.0-20191109021931-daa7c04131f5"] {
             assert!(version(good).is_some(), "{good}");
         }
-        for bad in ["", "v1", "v1.2", "1.2.3", "v1.2.3+meta", "v01.2.3", "v1.2.3/x", "latest", "v1.2.3-", "v1.2.3-a/b"] {
+        for bad in ["", "v1", "v1.2", "1.2.3", "v1.2.3+meta", "v01.2.3", "v1.2.3/x", "latest", "v1.2.3-", "v1.2.3-a/b"]
+        {
             assert!(version(bad).is_none(), "{bad}");
         }
     }

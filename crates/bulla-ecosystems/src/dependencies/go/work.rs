@@ -26,7 +26,8 @@ pub(super) fn beside(lock: &CleanPath, files: &dyn Files) -> Result<Vec<CleanPat
                 return Ok(Vec::new());
             }
             let sums = used.iter().map(|module| within(module.as_ref(), "go.sum"));
-            let mut found: Vec<CleanPath> = std::iter::once(within(folder.as_ref(), "go.work.sum")).chain(sums).collect();
+            let mut found: Vec<CleanPath> =
+                std::iter::once(within(folder.as_ref(), "go.work.sum")).chain(sums).collect();
             found.retain(|file| file != lock);
             return Ok(found);
         }
