@@ -22,6 +22,7 @@ pub struct RealProject {
 /// Gives a program written in Go at a version, and a module proxy's tree of all that its `go.sum` names. `None`, after it was said
 /// why, where it cannot be had.
 pub fn go_project(module: &str, version: &str) -> Option<RealProject> {
+    runs("go", "version", module)?;
     let home = cache::folder().join("go");
     let _lock = cache::lock("go");
     // Names without capitals have no escapes.
@@ -61,6 +62,7 @@ pub fn go_project(module: &str, version: &str) -> Option<RealProject> {
 /// Gives a published crate with a `Cargo.lock`, and the crates that this names, as `NAME-VERSION.crate`. `None`, after it was said
 /// why, where it cannot be had.
 pub fn cargo_project(name: &str, version: &str) -> Option<RealProject> {
+    runs("cargo", "--version", name)?;
     let home = cache::folder().join("cargo");
     let _lock = cache::lock("cargo");
     let complete = home.join(format!("{name}-{version}.complete"));
@@ -97,6 +99,12 @@ pub fn cargo_project(name: &str, version: &str) -> Option<RealProject> {
     let source = find(&home.join("registry/src"), &format!("{name}-{version}"))?;
     let fetched = find(&home.join("registry/cache"), &format!("{name}-{version}.crate"))?.parent()?.to_owned();
     Some(RealProject { source, fetched, home })
+}
+
+/// Says why a client cannot be run: it is missing, or in another user's home.
+fn runs(client: &str, argument: &str, what: &str) -> Option<()> {
+    let ran = process::output(Command::new(client).arg(argument));
+    ran.map_err(|why| skipped(&format!("fetching {what}"), &why)).ok().map(|_| ())
 }
 
 /// Makes a cargo with a home of its own, and nothing of the one that runs the tests.

@@ -49,7 +49,7 @@ fn another_crate_under_the_name_is_refused_though_the_lock_means_its_bytes() {
         (archive(&[file("a-1.0.0/lib.rs", "")]), "is not there"),
         (pack("a", "1.0.0", "[package"), "its Cargo.toml cannot be read"),
         (pack("a", "1.0.0", "name = 3"), "its Cargo.toml cannot be read"),
-        (b"not a crate".to_vec(), "reading the archive"),
+        (b"not a crate".to_vec(), "it is not a tar.gz archive"),
         (Vec::new(), "a 1.0.0"),
     ] {
         let error = serve(bytes).expect_err(what);

@@ -6,9 +6,18 @@
 use std::{path::Path, process::Command, time::Instant};
 
 use bulla_ecosystems::dependencies::{Native as _, Place, cargo::Cargo};
-use bulla_testkit::{Mirror, language, language::RealProject, process};
+use bulla_testkit::{
+    Mirror,
+    archive::{TarEntry, gzip, tar},
+    language,
+    language::RealProject,
+    process,
+};
 
-use crate::served::{Folder, Kept, path, serve};
+use crate::{
+    CORP, CRATES_IO, entry,
+    served::{Folder, Kept, path, serve},
+};
 
 /// Nobody listens at the port for multiplexers (RFC 1078).
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -91,7 +100,38 @@ fn cargo_fetches_a_real_program_of_more_than_a_hundred_crates() {
     let [ours, theirs] = [tree(&served.at("ours"), &served.at("home")), tree(&copy, &project.home)].map(head);
     assert!(ours.len() > 500 && ours == theirs, "the trees differ");
     unchanged(&project, &served);
+    if std::env::var_os("BULLA_MEASURE").is_some() {
+        measure(&served);
+    }
 }
+
+/// Compares what is served with folders that are unpacked already, which `cargo vendor` makes: until `cargo` would compile.
+fn measure(served: &Served) {
+    let vendored = served.at("elsewhere/source");
+    fs_err::create_dir_all(served.at("elsewhere")).expect("a folder");
+    language::copy_writable(&served.at("ours"), &vendored).expect("a copy");
+    let mut vendor = cargo(&served.at("ours"), &served.at("home"));
+    process::output(vendor.args(["vendor", "--locked", "--offline"]).arg(served.at("folders"))).expect("cargo vendors");
+    fs_err::create_dir_all(vendored.join(".cargo")).expect("a folder");
+    let settings = VENDORED.replace("FOLDER", &served.at("folders").display().to_string());
+    fs_err::write(vendored.join(".cargo/config.toml"), settings).expect("settings");
+    let time = |source: &Path, home: &str, command: &[&str]| {
+        let started = Instant::now();
+        process::output(cargo(source, &served.at(home)).args(command)).expect("it is had");
+        started.elapsed()
+    };
+    for round in 0..3 {
+        let fetched = time(&served.at("ours"), &format!("home{round}"), &["fetch", "--locked"]);
+        let again =
+            time(&served.at("ours"), &format!("home{round}"), &["metadata", "--locked", "--format-version", "1"]);
+        let folders = time(&vendored, &format!("homev{round}"), &["metadata", "--locked", "--format-version", "1"]);
+        println!(
+            "fetched from what is served in {fetched:?}, resolved again in {again:?}; resolved from folders in {folders:?}"
+        );
+    }
+}
+
+const VENDORED: &str = "[source.crates-io]\nreplace-with = \"folders\"\n[source.folders]\ndirectory = \"FOLDER\"\n";
 
 #[test]
 fn cargo_builds_a_real_program_from_what_is_served_alone() {
@@ -138,4 +178,50 @@ fn unchanged(project: &RealProject, served: &Served) {
             [&project.source, &served.at("ours")].map(|folder| fs_err::read(folder.join(name)).expect("a file"));
         assert!(before == after, "{name} was changed");
     }
+}
+
+#[test]
+fn the_real_cargo_has_crates_of_one_name_from_two_registries() {
+    if process::output(Command::new("cargo").arg("--version")).is_err() {
+        return bulla_testkit::skipped("two registries", "cargo cannot be run");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    let made = |place: &str, word: &str| {
+        let manifest = "[package]\nname = \"a\"\nversion = \"1.0.0\"\nedition = \"2021\"\n";
+        let library = format!("pub const WORD: &str = \"{word}\";\n");
+        let bytes = gzip(&tar(&[
+            TarEntry::file("a-1.0.0/Cargo.toml", 0o644, manifest),
+            TarEntry::file("a-1.0.0/src/lib.rs", 0o644, library),
+        ]));
+        fs_err::write(at(place), &bytes).expect("a crate");
+        bytes
+    };
+    let (public, own) = (made("public", "public"), made("own", "own"));
+    fs_err::create_dir_all(at("app/src")).expect("a folder");
+    fs_err::create_dir_all(at("app/.cargo")).expect("a folder");
+    let file = |place: &str, text: &str| fs_err::write(at(place), text).expect("a file of the project");
+    file("app/.cargo/config.toml", &format!("[registries.corp]\nindex = \"{CORP}\"\n"));
+    file("app/src/main.rs", "fn main() { print!(\"{} {}\", public::WORD, own::WORD) }\n");
+    file(
+        "app/Cargo.toml",
+        "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\n\
+         public = { package = \"a\", version = \"1\" }\nown = { package = \"a\", version = \"1\", registry = \"corp\" }\n",
+    );
+    let app = format!(
+        "version = 4\n\n{}{}[[package]]\nname = \"app\"\nversion = \"0.1.0\"\ndependencies = [\n \"a 1.0.0 ({CRATES_IO})\",\n \"a 1.0.0 ({CORP})\",\n]\n",
+        entry("a", "1.0.0", CRATES_IO, &public),
+        entry("a", "1.0.0", CORP, &own)
+    );
+    file("app/Cargo.lock", &app);
+    let lock = Cargo::read(&Folder(at("app")), &path("Cargo.lock")).expect("a lock file");
+    let bodies = Kept(vec![at("public"), at("own")]);
+    let mirror = serve(&lock, &bodies, &at("served"));
+    fs_err::create_dir_all(at(".cargo")).expect("a folder");
+    for (place, bytes) in lock.client(&mirror.url()).files {
+        fs_err::write(folder.path().join(place.as_str().expect("UTF-8")), bytes).expect("the settings");
+    }
+    let said =
+        process::output(cargo(&at("app"), &at("home")).args(["run", "--quiet", "--locked"])).expect("it is built");
+    assert_eq!(said, "public own");
 }

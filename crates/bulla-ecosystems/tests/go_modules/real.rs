@@ -27,9 +27,6 @@ fn go(source: &Path, cache: &Path, home: &Path) -> Command {
 
 #[test]
 fn go_builds_a_real_program_from_what_is_served_alone() {
-    if !process::exists("go") {
-        return bulla_testkit::skipped("building a program of Go", "there is no go");
-    }
     let Some(project) = language::go_project("github.com/charmbracelet/gum", "v0.17.0") else { return };
     let lock = Go::read(&Folder(project.source.clone()), &path("go.sum")).expect("a real go.sum");
     let started = Instant::now();
