@@ -101,19 +101,19 @@ fn cargo_fetches_a_real_program_of_more_than_a_hundred_crates() {
     assert!(ours.len() > 500 && ours == theirs, "the trees differ");
     unchanged(&project, &served);
     if std::env::var_os("BULLA_MEASURE").is_some() {
-        measure(&served);
+        measure(&project, &served);
     }
 }
 
 /// Compares what is served with folders that are unpacked already, which `cargo vendor` makes: until `cargo` would compile.
-fn measure(served: &Served) {
-    let vendored = served.at("elsewhere/source");
-    fs_err::create_dir_all(served.at("elsewhere")).expect("a folder");
-    language::copy_writable(&served.at("ours"), &vendored).expect("a copy");
-    let mut vendor = cargo(&served.at("ours"), &served.at("home"));
-    process::output(vendor.args(["vendor", "--locked", "--offline"]).arg(served.at("folders"))).expect("cargo vendors");
+fn measure(project: &RealProject, served: &Served) {
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    let (vendored, folders) = (elsewhere.path().join("source"), elsewhere.path().join("folders"));
+    language::copy_writable(&project.source, &vendored).expect("a copy");
+    let mut vendor = cargo(&vendored, &project.home);
+    process::output(vendor.args(["vendor", "--locked", "--offline"]).arg(&folders)).expect("cargo vendors");
     fs_err::create_dir_all(vendored.join(".cargo")).expect("a folder");
-    let settings = VENDORED.replace("FOLDER", &served.at("folders").display().to_string());
+    let settings = VENDORED.replace("FOLDER", &folders.display().to_string());
     fs_err::write(vendored.join(".cargo/config.toml"), settings).expect("settings");
     let time = |source: &Path, home: &str, command: &[&str]| {
         let started = Instant::now();
