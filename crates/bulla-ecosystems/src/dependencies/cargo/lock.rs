@@ -188,5 +188,5 @@ pub(super) fn is_name(name: &str) -> bool {
 /// Makes text of a lock file printable, and not too long.
 pub(super) fn shown(text: &str) -> String {
     let end = text.char_indices().nth(200).map_or(text.len(), |(end, _)| end);
-    printable(text[..end].as_bytes())
+    printable(&text.as_bytes()[..end])
 }
