@@ -11,6 +11,7 @@ mod image;
 mod layout;
 mod lent;
 mod model;
+mod modules;
 mod package;
 mod registry;
 mod secret;
@@ -70,6 +71,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("npm_lock", dependencies::npm_lock),
     ("npm_package", dependencies::npm_package),
     ("secret", secret::secret),
+    ("go_sum", modules::go_sum),
+    ("go_zip", modules::go_zip),
+    ("cargo_lock", modules::cargo_lock),
+    ("crate_file", modules::crate_file),
 ];
 
 /// Finds a target by its name.

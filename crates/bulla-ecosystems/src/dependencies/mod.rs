@@ -11,6 +11,8 @@
 //! 5. [`Native::client`] says how the unmodified client finds it: variables, and files that are mounted where nothing of the project lies.
 //! 6. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
+pub mod cargo;
+pub mod go;
 mod hash;
 pub mod npm;
 mod repository;
@@ -109,8 +111,8 @@ pub enum Place {
 pub struct Question {
     /// The package that it is about: the configuration may have a registry for it alone.
     pub name: String,
-    /// The path, relative to the registry's base.
-    pub path: String,
+    /// Where it is: a path of the ecosystem's registry, or the whole address of a document of another registry, which the lock file names.
+    pub place: Place,
     /// The media types that are accepted, as the `Accept` header has them.
     pub accept: &'static str,
     /// The most bytes that an answer may have.
