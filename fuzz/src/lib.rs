@@ -11,6 +11,7 @@ mod layout;
 mod lent;
 mod model;
 mod package;
+mod pypi;
 mod registry;
 mod secret;
 mod signed;
@@ -62,6 +63,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("packed", lent::packed),
     ("bundle", lent::bundle),
     ("secret", secret::secret),
+    ("requirements", pypi::requirements),
+    ("uv_lock", pypi::uv_lock),
+    ("pylock", pypi::pylock),
+    ("simple_index", pypi::simple_index),
+    ("wheel", pypi::wheel),
 ];
 
 /// Finds a target by its name.

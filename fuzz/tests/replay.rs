@@ -119,4 +119,5 @@ targets! {
     spec workspace lock tree path glob inrelease release keyring packages solve relation version apt deb data
     scripts library archive document layer source patch description sources signature git_pack git_object
     git_talk git_signed git_modules url reference challenge manifest capability statement packed bundle secret
+    requirements uv_lock pylock simple_index wheel
 }

@@ -173,6 +173,11 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// Gives what has to be fetched.
     fn locked(&self) -> &Locked;
 
+    /// Gives what of the lock file decides what is served beside [`Locked::artifacts`]: a text, which is a part of a step's key.
+    fn beside(&self) -> String {
+        String::new()
+    }
+
     /// Gives what a user should know of a lock file though nothing is wrong with it.
     fn remarks(&self) -> Vec<String> {
         Vec::new()

@@ -135,14 +135,18 @@ fn hostile_archives_are_refused_in_no_time() {
     refused(wheel(&twice));
     let source = |bytes: &[u8]| check(&artifact("pure-1.0.tar.gz"), &mut Cursor::new(bytes));
     source(&packed("pure-1.0.tar.gz", "pure", "1.0")).expect("the control");
-    let mut zeros = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let packed = |bytes: &[u8]| {
+        let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut member, bytes).expect("memory");
+        member.finish().expect("memory")
+    };
     let mut head = tar::Header::new_ustar();
     head.set_path("pure-1.0/zeros").expect("a path");
     head.set_size(1 << 30);
+    head.set_mode(0o644);
     head.set_cksum();
-    std::io::Write::write_all(&mut zeros, head.as_bytes()).expect("memory");
-    std::io::copy(&mut std::io::Read::take(std::io::repeat(0), 700 << 20), &mut zeros).expect("memory");
-    let told = refused(source(&zeros.finish().expect("memory")));
+    let bomb = [packed(head.as_bytes()), packed(&vec![0; 1 << 20]).repeat(400)].concat();
+    let told = refused(source(&bomb));
     assert!(told.contains("unfolds to more"), "{told}");
 }
 

@@ -26,6 +26,8 @@ pub(super) fn client(base: &str) -> Client {
         ("PIP_NO_INPUT", "1"),
         ("PIP_RETRIES", "0"),
         ("PIP_ROOT_USER_ACTION", "ignore"),
+        // Instead of what lies at home, in the system or beside the project: other indexes there would be asked, and fail.
+        ("UV_CONFIG_FILE", "/dev/null"),
         ("UV_DEFAULT_INDEX", &index),
         ("UV_INDEX", ""),
         ("UV_INDEX_URL", ""),
@@ -36,7 +38,6 @@ pub(super) fn client(base: &str) -> Client {
         ("UV_LINK_MODE", "copy"),
         ("UV_NO_CACHE", "1"),
         ("UV_NO_PROGRESS", "1"),
-        ("UV_NO_SYSTEM_CONFIG", "1"),
         ("UV_PYTHON_DOWNLOADS", "never"),
     ];
     Client {

@@ -113,7 +113,7 @@ fn zipped(body: &mut dyn ReadSeek, ending: &str) -> Result<Vec<u8>, String> {
     zip.validate_header_consistency().map_err(|error| format!("its directory is not consistent: {error}"))?;
     let mut found = None;
     for at in 0..zip.len() {
-        let name = zip.name_for_index(at).map_err(|error| error.to_string())?;
+        let name = zip.name_for_index(at).transpose().map_err(|error| error.to_string())?.unwrap_or_default();
         if name.strip_suffix(ending).is_some_and(|folder| !folder.is_empty() && !folder.contains('/'))
             && found.replace(at).is_some()
         {

@@ -35,11 +35,11 @@ use self::{
     index::Listed,
     package::{File, Pins, Reading, algorithm, hex, wrong},
 };
+pub use self::{pages::joined, tags::Pythons};
 use super::{
     Artifact, ArtifactError, Bodies, Client, Files, Hash, LockFileError, Locked, Native, Place, Question, ReadSeek,
     Repository, Request,
 };
-pub use tags::Pythons;
 
 /// The most bytes of a lock file.
 const MAX_LOCK: u64 = 64 << 20;
@@ -248,6 +248,12 @@ fn question(name: &str) -> Question {
 impl Native for Pypi {
     fn locked(&self) -> &Locked {
         &self.locked
+    }
+
+    fn beside(&self) -> String {
+        let odd = self.reading.packages.iter().filter(|package| package.formats != package::Formats::default());
+        let odd = odd.map(|package| format!("{} {:?}\n", package.name, package.formats)).collect::<String>();
+        format!("{:?}\n{odd}", self.reading.pythons)
     }
 
     fn remarks(&self) -> Vec<String> {

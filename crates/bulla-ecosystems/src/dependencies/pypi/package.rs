@@ -86,7 +86,7 @@ impl Package {
         let runs = |file: &File| self.formats.wheels && !file.pythons().and(pythons).is_empty();
         let mut wanted: Vec<&File> = files.iter().filter(|file| runs(file)).collect();
         let covered = wanted.iter().fold(Pythons::NONE, |all, file| all.or(file.pythons()));
-        if self.formats.sources && complete && !covered.covers(pythons) {
+        if self.formats.sources && (complete || !self.formats.wheels) && !covered.covers(pythons) {
             wanted.extend(files.iter().filter(|file| file.kind == Kind::Source));
         }
         wanted

@@ -131,6 +131,34 @@ fn html(title: &str, links: &str) -> String {
     )
 }
 
+/// Makes one page of two that were made here for the same path and media type: several lock files of a step may have the same package,
+/// such as what builds a package and what is installed.
+pub fn joined(content_type: &str, one: &[u8], other: &[u8]) -> Vec<u8> {
+    match content_type {
+        JSON => joined_json(one, other),
+        _ => joined_html(one, other),
+    }
+    .unwrap_or_else(|| one.to_vec())
+}
+
+fn joined_json(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let (mut one, other): (Value, Value) = (serde_json::from_slice(one).ok()?, serde_json::from_slice(other).ok()?);
+    for list in ["files", "projects", "versions"] {
+        let (Some(all), Some(more)) = (one[list].as_array().cloned(), other[list].as_array()) else { continue };
+        let more = more.iter().filter(|value| !all.contains(value)).cloned().collect::<Vec<_>>();
+        one[list] = Value::Array([all, more].concat());
+    }
+    Some(one.to_string().into_bytes())
+}
+
+fn joined_html(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let (one, other) = (std::str::from_utf8(one).ok()?, std::str::from_utf8(other).ok()?);
+    let (head, foot) = one.split_at(one.rfind("</body>")?);
+    let known: std::collections::BTreeSet<&str> = head.lines().collect();
+    let more = other.lines().filter(|line| line.starts_with("<a ") && !known.contains(line));
+    Some(format!("{head}{}{foot}", more.map(|line| format!("{line}\n")).collect::<String>()).into_bytes())
+}
+
 /// Escapes text for an attribute of HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")

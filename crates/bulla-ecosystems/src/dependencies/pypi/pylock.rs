@@ -26,6 +26,7 @@ struct Version {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Document {
+    lock_version: Option<String>,
     requires_python: Option<String>,
     #[serde(default)]
     environments: Vec<String>,
@@ -64,8 +65,13 @@ struct Published {
 /// Reads a lock file.
 pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Reading, LockFileError> {
     let lines = Lines::of(text);
-    let Version { lock_version } = parsed(text, path, &lines, LOCK_AGAIN)?;
-    match lock_version.as_deref() {
+    let document: Result<Document, _> = parsed(text, path, &lines, LOCK_AGAIN);
+    // A newer version may be of another shape.
+    let version = match &document {
+        Ok(document) => document.lock_version.clone(),
+        Err(_) => parsed::<Version>(text, path, &lines, LOCK_AGAIN)?.lock_version,
+    };
+    match version.as_deref() {
         Some(version) if version.split('.').next() == Some("1") => {}
         Some(version) => {
             let what =
@@ -74,7 +80,7 @@ pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Readi
         }
         None => return Err(wrong(path, 1, "it has no `lock-version`, so it is no pylock.toml", LOCK_AGAIN)),
     }
-    let document: Document = parsed(text, path, &lines, LOCK_AGAIN)?;
+    let document = document?;
     let mut pythons = stage;
     if let Some(text) = &document.requires_python {
         let what = || wrong(path, 0, format!("`requires-python = \"{text}\"` is no list of versions"), LOCK_AGAIN);

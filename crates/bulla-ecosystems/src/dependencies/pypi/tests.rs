@@ -42,7 +42,7 @@ pub(super) fn artifacts(pypi: &Pypi) -> Vec<&str> {
 /// A wheel or source package that is of a package as its metadata say.
 pub(super) fn packed(file: &str, name: &str, version: &str) -> Vec<u8> {
     let metadata =
-        format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: >=3.8\n\nName: other\n");
+        format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: >=3.8\n\nName: {file}\n");
     let folder = format!("{}-{version}", name.replace('-', "_"));
     if file.ends_with(".tar.gz") {
         let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
@@ -230,7 +230,7 @@ fn what_pins_nothing_is_named_with_its_line_and_the_way_out() {
         ("${NAME}==1".to_owned(), 1, "has a variable of somebody's environment"),
         (format!("x==1 --hash=sha256:{a}\nX==2 --hash=sha256:{a}"), 2, "x 2 is here beside 1 of line 1"),
         (format!("x==1 ; foo --hash=sha256:{a}"), 1, "a marker has no comparison"),
-        (format!("x==1/.. --hash=sha256:{a}"), 1, "is no version"),
+        (format!("x==1$2 --hash=sha256:{a}"), 1, "is no version"),
         (format!("<<<<<<< HEAD\nx==1 --hash=sha256:{a}\n=======\n>>>>>>> other\n"), 1, "a merge left its marks"),
     ] {
         let error = read("requirements.txt", &text).expect_err(&text);
@@ -424,4 +424,23 @@ fn a_refusal_is_told_as_what_the_lock_has_instead() {
     let request = deps::Request { method: "GET".to_owned(), path: "/pypi/simple/flask/".to_owned() };
     let told = pypi.diagnose(&request).expect("a diagnosis");
     assert!(told.contains("requirements.txt does not have") && !told.contains("build-requirements"), "{told}");
+}
+
+#[test]
+fn pages_of_two_lock_files_become_one() {
+    let page = |version: &'static str, files: &[&str]| {
+        let released = Released::new("pure", version, files);
+        let pypi = answered(&released.required(), &released).expect("an answer");
+        let repository = pypi.repository(&released.kept(&pypi)).expect("a repository");
+        let of_package = repository.routes.into_iter().filter(|route| route.path == "/pypi/simple/pure/");
+        of_package.map(|route| (route.answer.content_type, route.answer.body)).collect::<Vec<_>>()
+    };
+    let (one, other) = (page("1.0", &["pure-1.0-py3-none-any.whl"]), page("2.0", &["pure-2.0-py3-none-any.whl"]));
+    for ((content_type, one), (_, other)) in one.iter().zip(&other) {
+        let (Body::Bytes(one), Body::Bytes(other)) = (one, other) else { panic!("pages are bytes") };
+        let both = joined(content_type, one, other);
+        let listed = index::read(&both, "pure", &|_| true).expect("a page");
+        assert_eq!(listed.listed, 2, "{}", String::from_utf8_lossy(&both));
+        assert_eq!(joined(content_type, &both, other), both, "nothing is there twice");
+    }
 }

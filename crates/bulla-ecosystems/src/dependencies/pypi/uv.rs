@@ -69,8 +69,12 @@ struct Published {
 /// Reads a lock file.
 pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Reading, LockFileError> {
     let lines = Lines::of(text);
-    // Before all of it is read: a newer version may be of another shape.
-    let Version { version } = parsed(text, path, &lines, LOCK_AGAIN)?;
+    let document: Result<Document, _> = parsed(text, path, &lines, LOCK_AGAIN);
+    // A newer version may be of another shape.
+    let version = match &document {
+        Ok(document) => document.version,
+        Err(_) => parsed::<Version>(text, path, &lines, LOCK_AGAIN)?.version,
+    };
     match version {
         Some(1) => {}
         Some(version) => {
@@ -79,8 +83,7 @@ pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Readi
         }
         None => return Err(wrong(path, 1, "it has no `version`, so it is no uv.lock", LOCK_AGAIN)),
     }
-    let document: Document = parsed(text, path, &lines, LOCK_AGAIN)?;
-    debug_assert_eq!(document.version, Some(1));
+    let document = document?;
     let pythons = match &document.requires_python {
         Some(text) => Pythons::requiring(text)
             .ok_or_else(|| {
