@@ -11,10 +11,10 @@ use bulla_ecosystems::dependencies::{Artifact, Bodies, Hash, Native, ReadSeek};
 use bulla_testkit::{cache, process};
 
 /// The Python of the machine.
-pub struct Python {
-    pub program: String,
+pub(crate) struct Python {
+    pub(crate) program: String,
     /// Of version `3.minor`.
-    pub minor: u32,
+    pub(crate) minor: u32,
 }
 
 impl Python {
@@ -22,7 +22,7 @@ impl Python {
     ///
     /// # Errors
     /// With what is missing.
-    pub fn find() -> Result<Self, String> {
+    pub(crate) fn find() -> Result<Self, String> {
         let script = "import sys, venv, ensurepip; print(sys.executable, sys.version_info.minor)";
         let told = process::output(Command::new("python3").args(["-c", script]))
             .map_err(|why| format!("python3 with pip and venv is missing (python3-pip, python3-venv): {why}"))?;
@@ -37,7 +37,7 @@ impl Python {
 ///
 /// # Errors
 /// With what pip says.
-pub fn filled(python: &Python, lock: &Path) -> Result<PathBuf, String> {
+pub(crate) fn filled(python: &Python, lock: &Path) -> Result<PathBuf, String> {
     let text = fs_err::read(lock).map_err(|error| error.to_string())?;
     let key = bulla_model::Digest::of(&text).short();
     let folder = cache::folder().join("python").join(format!("{key}-3.{}", python.minor));
@@ -55,7 +55,7 @@ pub fn filled(python: &Python, lock: &Path) -> Result<PathBuf, String> {
 }
 
 /// The files of a folder, with their hashes as a registry tells them.
-pub fn page(folder: &Path, name: &str) -> Vec<u8> {
+pub(crate) fn page(folder: &Path, name: &str) -> Vec<u8> {
     let mut page = String::from("<!DOCTYPE html>\n<html><body>\n");
     for entry in fs_err::read_dir(folder).expect("a folder of the cache").flatten() {
         let file = entry.file_name().into_string().expect("a plain name");
@@ -68,17 +68,17 @@ pub fn page(folder: &Path, name: &str) -> Vec<u8> {
 }
 
 /// Asks all questions of a folder.
-pub fn answered(native: &mut dyn Native, folder: &Path) {
+pub(crate) fn answered(native: &mut dyn Native, folder: &Path) {
     for question in native.questions() {
         native.answer(&question, Some(&page(folder, &question.name))).expect("an answer");
     }
 }
 
 /// The files of artifacts, each verified by its hashes.
-pub struct Verified(Vec<PathBuf>);
+pub(crate) struct Verified(Vec<PathBuf>);
 
 impl Verified {
-    pub fn of(artifacts: &[Artifact], folder: &Path) -> Self {
+    pub(crate) fn of(artifacts: &[Artifact], folder: &Path) -> Self {
         let files: Vec<PathBuf> = artifacts.iter().map(|artifact| folder.join(&artifact.file)).collect();
         for (artifact, path) in artifacts.iter().zip(&files) {
             let mut file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", artifact.file));

@@ -369,7 +369,7 @@ mod inner {
         let uv = |arguments: &[&str]| {
             let mut uv = Command::new("uv");
             uv.args(arguments).arg("--project").arg(&project);
-            process::output(&mut in_step(uv, &work, &native, &server).env("VIRTUAL_ENV", &venv))
+            process::output(in_step(uv, &work, &native, &server).env("VIRTUAL_ENV", &venv))
         };
         // What the page of the documentation says: `uv sync` itself wants the addresses of the lock file.
         uv(&["sync", "--frozen", "--no-install-project", "--active"]).expect_err("uv sync has no network");

@@ -10,18 +10,18 @@ use std::{
 use bulla_ecosystems::dependencies::{Bodies, Body, Repository, Request};
 
 /// Repositories with the bytes of their artifacts.
-pub struct Served {
-    pub repositories: Vec<(Repository, Box<dyn Bodies + Send + Sync>)>,
+pub(crate) struct Served {
+    pub(crate) repositories: Vec<(Repository, Box<dyn Bodies + Send + Sync>)>,
 }
 
 /// A server on loopback, which lives as long as the test.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     refused: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
-    pub fn start(served: Served) -> Self {
+    pub(crate) fn start(served: Served) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the loopback");
         let address = listener.local_addr().expect("an address");
         let refused = Arc::new(Mutex::new(Vec::new()));
@@ -39,12 +39,12 @@ impl Server {
     }
 
     /// The base that clients are told.
-    pub fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// What was asked for and is not there, since the last call.
-    pub fn refused(&self) -> Vec<Request> {
+    pub(crate) fn refused(&self) -> Vec<Request> {
         std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
