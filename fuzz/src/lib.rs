@@ -13,6 +13,7 @@ mod lent;
 mod model;
 mod modules;
 mod package;
+mod pypi;
 mod registry;
 mod secret;
 mod served;
@@ -75,6 +76,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("go_zip", modules::go_zip),
     ("cargo_lock", modules::cargo_lock),
     ("crate_file", modules::crate_file),
+    ("requirements", pypi::requirements),
+    ("uv_lock", pypi::uv_lock),
+    ("pylock", pypi::pylock),
+    ("simple_index", pypi::simple_index),
+    ("wheel", pypi::wheel),
 ];
 
 /// Finds a target by its name.

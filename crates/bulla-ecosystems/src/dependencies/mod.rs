@@ -15,6 +15,7 @@ pub mod cargo;
 pub mod go;
 mod hash;
 pub mod npm;
+pub mod pypi;
 mod repository;
 
 use std::io;
@@ -99,7 +100,9 @@ fn escaped(text: &str) -> String {
 /// Where an artifact may be had.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// A path of the ecosystem's registry, relative to its base; which registry that is for this name, the configuration says.
+    /// A path of the ecosystem's registry, relative to its base; which registry that is for this name, the configuration says. It is
+    /// a relative reference (RFC 3986), percent-encoded as it has to be sent; one that begins with `/` or `../` leads to the same origin
+    /// outside of the base, as pages of Python's registries do.
     Registry(String),
     /// A whole address that the lock file or the registry gave. A lock file that comes from a stranger can have any: it is asked
     /// without credentials of other origins, and never on this machine's own addresses.
@@ -183,8 +186,21 @@ pub trait Native: std::fmt::Debug + Send + Sync {
         String::new()
     }
 
-    /// Gives the documents that say where the artifacts are which have no place yet; none when all have.
+    /// Gives what a user should know of a lock file though nothing is wrong with it.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Gives the documents that say where the artifacts are which have no place yet; none when all have. Until all of them are answered,
+    /// [`Native::locked`] gives what the lock file alone says, and a step's key is made of that.
     fn questions(&self) -> Vec<Question>;
+
+    /// Gives the documents by which a registry of the user's own may have artifacts that the lock file has addresses for. They are
+    /// worth asking where the configuration names a registry, before the artifacts are fetched: places there come first. An answer of
+    /// `None`, or one without the files, changes nothing.
+    fn offers(&self) -> Vec<Question> {
+        Vec::new()
+    }
 
     /// Takes the answer to a question: `None` where the registry has no such document.
     ///
