@@ -310,7 +310,7 @@ pub(crate) fn fetch_all(session: &Session, project: &Project, lock: &Lock, wishe
     let store = ops::store::open(session)?;
     let plans = plans(project, lock, wishes)?;
     let pins = pins_for(lock, &plans, wishes);
-    let others = Tiers::open(session, &project.folder)?;
+    let others = Tiers::open(session, project)?;
     fetch_for(session, &store, project, &pins, others.as_ref())?;
     let (journal, secrets, own) = (Journal::default(), Secrets::default(), Own::new(session, &store));
     with_build(session, &store, project, (&plans, wishes), (&journal, &secrets, &own), |build| {

@@ -242,7 +242,12 @@ pub fn check(artifact: &Artifact, body: &mut dyn ReadSeek) -> Result<(), Artifac
 }
 
 fn question(name: &str) -> Question {
-    Question { name: name.to_owned(), path: format!("{name}/"), accept: index::ACCEPT, limit: index::MAX_PAGE }
+    Question {
+        name: name.to_owned(),
+        place: Place::Registry(format!("{name}/")),
+        accept: index::ACCEPT,
+        limit: index::MAX_PAGE,
+    }
 }
 
 impl Native for Pypi {
@@ -306,7 +311,7 @@ impl Native for Pypi {
         Ok(())
     }
 
-    fn repository(&self, bodies: &dyn Bodies) -> Result<Repository, ArtifactError> {
+    fn repository(&self, bodies: &dyn Bodies, _base: &str) -> Result<Repository, ArtifactError> {
         pages::repository(&self.locked.artifacts, bodies)
     }
 

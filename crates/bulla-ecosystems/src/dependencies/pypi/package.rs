@@ -127,14 +127,14 @@ pub(super) fn algorithm(hash: &Hash) -> &'static str {
     match hash {
         Hash::Sha256(_) => "sha256",
         Hash::Sha512(_) => "sha512",
-        Hash::Go1(_) => "h1",
+        Hash::GoZip(_) | Hash::GoMod(_) => "h1",
     }
 }
 
 /// The digits of a hash.
 pub(super) fn hex(hash: &Hash) -> String {
     let bytes: &[u8] = match hash {
-        Hash::Sha256(bytes) | Hash::Go1(bytes) => bytes,
+        Hash::Sha256(bytes) | Hash::GoZip(bytes) | Hash::GoMod(bytes) => bytes,
         Hash::Sha512(bytes) => bytes,
     };
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -138,7 +138,7 @@ fn requirements_are_hashes_until_the_registry_says_which_files_they_are() {
     assert_eq!(pypi.locked().artifacts.len(), 7);
     assert!(pypi.locked().artifacts.iter().all(|artifact| artifact.places.is_empty() && artifact.line == 2));
     let questions = pypi.questions();
-    assert_eq!(questions.iter().map(|question| question.path.as_str()).collect::<Vec<_>>(), ["speedups/"]);
+    assert_eq!(questions.iter().map(|question| question.name.as_str()).collect::<Vec<_>>(), ["speedups"]);
     pypi.answer(&questions[0], Some(&released.page())).expect("an answer");
     assert!(pypi.questions().is_empty());
     assert_eq!(artifacts(&pypi), [SPEEDUPS[0], SPEEDUPS[1], SPEEDUPS[6]]);
@@ -376,7 +376,7 @@ fn pylock_is_read() {
 fn the_repository_has_the_locked_files_and_nothing_else() {
     let released = Released::new("speedups", "1.0", &SPEEDUPS);
     let pypi = answered(&released.required(), &released).expect("an answer");
-    let repository = pypi.repository(&released.kept(&pypi)).expect("a repository");
+    let repository = pypi.repository(&released.kept(&pypi), "http://127.0.0.1:1").expect("a repository");
     let find = |path: &str, accept: Option<&str>| {
         let found = repository.routes.iter().find(|route| route.path == path && route.accept.as_deref() == accept);
         found.map(|route| match &route.answer.body {
@@ -431,7 +431,7 @@ fn pages_of_two_lock_files_become_one() {
     let page = |version: &'static str, files: &[&str]| {
         let released = Released::new("pure", version, files);
         let pypi = answered(&released.required(), &released).expect("an answer");
-        let repository = pypi.repository(&released.kept(&pypi)).expect("a repository");
+        let repository = pypi.repository(&released.kept(&pypi), "http://127.0.0.1:1").expect("a repository");
         let of_package = repository.routes.into_iter().filter(|route| route.path == "/pypi/simple/pure/");
         of_package.map(|route| (route.answer.content_type, route.answer.body)).collect::<Vec<_>>()
     };
