@@ -10,8 +10,7 @@ use toml::Spanned;
 use super::super::{Hash, LockFileError, MAX_ARTIFACTS};
 
 /// What lock files call the registry that cargo has when nothing else is said, whatever its index is had by.
-const CRATES_IO: [&str; 2] =
-    ["registry+https://github.com/rust-lang/crates.io-index", "sparse+https://index.example/"];
+const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// The same as indexes call it.
 pub(super) const CRATES_IO_INDEX: &str = "https://github.com/rust-lang/crates.io-index";
 /// The newest version that is read.
@@ -150,7 +149,7 @@ fn one(package: &Package, metadata: &BTreeMap<String, toml::Value>) -> Result<Op
 
 /// Reads where a package comes from.
 fn registry_of(source: &str) -> Result<Registry, Wrong> {
-    if CRATES_IO.contains(&source) {
+    if source == CRATES_IO {
         return Ok(Registry::CratesIo);
     }
     if let Some(address) = source.strip_prefix("sparse+") {
