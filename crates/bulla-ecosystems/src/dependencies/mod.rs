@@ -208,6 +208,12 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// When it is not what the protocol says, or does not have what the lock file names.
     fn answer(&mut self, question: &Question, bytes: Option<&[u8]>) -> Result<(), ArtifactError>;
 
+    /// Gives what of the answer to a question was used, as an answer to the same question: small, and to be kept beside the artifacts, so that
+    /// the same lock file needs no network a second time.
+    fn kept(&self, _question: &Question) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Gives what a client may ask for at `base`, which is that of [`Native::client`]: documents may have whole addresses. Reads what is
     /// in artifacts where the protocol needs it, and checks that each is the package it is said to be.
     ///
@@ -240,6 +246,7 @@ pub fn read(
 ) -> Result<Box<dyn Native>, LockFileError> {
     match ecosystem {
         Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, platform)?)),
+        Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &pypi::Stage::default())?)),
         other => Err(LockFileError {
             file: file.to_string(),
             line: None,

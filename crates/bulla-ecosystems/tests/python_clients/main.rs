@@ -255,7 +255,7 @@ mod inner {
     fn serve(natives: &[(&Pypi, &Path)]) -> Server {
         let repositories = natives.iter().map(|(native, folder)| {
             let bodies = Verified::of(&native.locked().artifacts, folder);
-            let repository = native.repository(&bodies, "http://127.0.0.1:1").expect("a repository");
+            let repository = native.repository(&bodies, "").expect("a repository");
             (repository, Box::new(bodies) as _)
         });
         Server::start(Served { repositories: repositories.collect() })

@@ -19,14 +19,14 @@ fn a_file_of_another_package_or_version_is_refused() {
     let lock = format!("--no-binary pure\n{}", good.required());
     for lock in [good.required(), lock] {
         let pypi = answered(&lock, &good).expect("an answer");
-        pypi.repository(&good.kept(&pypi), "http://127.0.0.1:1").expect("the control: a good file is served");
+        pypi.repository(&good.kept(&pypi), "").expect("the control: a good file is served");
         let file = artifacts(&pypi)[0];
         for (name, version, expected) in [("evil", "1.0", "of the package `evil`"), ("pure", "1.1", "of version `1.1`")]
         {
-            let told = refused(pypi.repository(&Kept(vec![packed(file, name, version)]), "http://127.0.0.1:1"));
+            let told = refused(pypi.repository(&Kept(vec![packed(file, name, version)]), ""));
             assert!(told.contains(expected), "{told}");
         }
-        let told = refused(pypi.repository(&Kept(vec![b"nothing".to_vec()]), "http://127.0.0.1:1"));
+        let told = refused(pypi.repository(&Kept(vec![b"nothing".to_vec()]), ""));
         assert!(told.contains("pure 1.0"), "{told}");
     }
 }
@@ -95,7 +95,7 @@ fn a_registry_cannot_give_a_pinned_file_another_name() {
     let mut other = Released::new("pure", "1.0", &[PURE]);
     other.files[0].0 = "pure-1.0.tar.gz".to_owned();
     let pypi = answered(&good.required(), &other).expect("the name is one of it");
-    let told = refused(pypi.repository(&other.kept(&pypi), "http://127.0.0.1:1"));
+    let told = refused(pypi.repository(&other.kept(&pypi), ""));
     assert!(told.contains("not a tar.gz archive"), "{told}");
 }
 

@@ -82,6 +82,32 @@ pub(super) fn diagnose(pypi: &Pypi, request: &Request) -> Option<String> {
     }
 }
 
+/// Says to what pip or uv said last why a version is not there: both find that out by a page.
+pub(super) fn answer_to(pypi: &Pypi, words: &str) -> Option<String> {
+    let pip = "requirement ";
+    let uv = "there is no version of ";
+    let (_, behind) = words.split_once(uv).or_else(|| words.split_once(pip))?;
+    let wanted = behind.split_whitespace().next()?.trim_end_matches([',', '.']);
+    let end = wanted.find(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c))?;
+    let (name, version) = (normalised(&wanted[..end])?, wanted[end..].trim_start_matches(['=', '[', ']']));
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".+!-_<>=~*".contains(c);
+    let has = pypi.versions(&name);
+    if has.is_empty()
+        || version.is_empty()
+        || version.len() > 50
+        || !version.chars().all(plain)
+        || has.contains(&version)
+    {
+        return None;
+    }
+    Some(format!(
+        "a client asked for {name} {version}; {} has {}. {}",
+        pypi.locked.file,
+        has.join(", "),
+        lock_again(pypi)
+    ))
+}
+
 fn unlocked(pypi: &Pypi, name: &str) -> String {
     let lock = &pypi.locked.file;
     let of_name = pypi.reading.packages.iter().find(|package| package.name == name);

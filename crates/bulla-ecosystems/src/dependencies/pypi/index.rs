@@ -93,6 +93,21 @@ pub(super) fn read(bytes: &[u8], name: &str, wanted: &dyn Fn(&Hash) -> bool) -> 
     Ok(page)
 }
 
+/// Makes a page of what was used of one, which says the same to the same lock file.
+pub(super) fn kept(files: &[Listed]) -> Vec<u8> {
+    let files = files.iter().map(|listed| {
+        let url = match &listed.place {
+            Place::Registry(path) if !path.starts_with('/') => format!("../{path}"),
+            Place::Registry(reference) | Place::Url(reference) => reference.clone(),
+        };
+        let hashes: BTreeMap<&str, String> =
+            listed.hashes.iter().map(|hash| (package::algorithm(hash), package::hex(hash))).collect();
+        serde_json::json!({ "filename": listed.file, "url": url, "hashes": hashes })
+    });
+    let page = serde_json::json!({ "meta": { "api-version": "1.0" }, "files": files.collect::<Vec<_>>() });
+    page.to_string().into_bytes()
+}
+
 fn take(
     page: &mut Page,
     name: &str,

@@ -62,6 +62,8 @@ pub struct Pypi {
     open: BTreeSet<String>,
     /// The names of which a page can say so.
     offered: BTreeSet<String>,
+    /// What of the pages was used.
+    used: BTreeMap<String, Vec<Listed>>,
     /// Those of which a page was read without all the hashes of the lock file.
     incomplete: BTreeSet<usize>,
 }
@@ -110,7 +112,8 @@ impl Pypi {
         }
         offered = &offered - &open;
         let locked = Locked { ecosystem: Ecosystem::Pypi, file, artifacts: Vec::new() };
-        let mut pypi = Self { locked, reading, by_name, open, offered, incomplete: BTreeSet::new() };
+        let mut pypi =
+            Self { locked, reading, by_name, open, offered, used: BTreeMap::new(), incomplete: BTreeSet::new() };
         pypi.settle();
         pypi
     }
@@ -304,6 +307,7 @@ impl Native for Pypi {
             let same = self.locked.artifacts[first..].iter_mut().take_while(|artifact| artifact.name == question.name);
             same.for_each(|artifact| place(&mut artifact.places, &artifact.file, &artifact.hashes, &page.files));
         }
+        self.used.insert(question.name.clone(), page.files);
         // The list changes once, when all is known.
         if self.open.remove(&question.name) && self.open.is_empty() {
             self.settle();
@@ -321,5 +325,13 @@ impl Native for Pypi {
 
     fn diagnose(&self, request: &Request) -> Option<String> {
         client::diagnose(self, request)
+    }
+
+    fn answer_to(&self, words: &str) -> Option<String> {
+        client::answer_to(self, words)
+    }
+
+    fn kept(&self, question: &Question) -> Option<Vec<u8>> {
+        self.used.get(&question.name).map(|listed| index::kept(listed))
     }
 }

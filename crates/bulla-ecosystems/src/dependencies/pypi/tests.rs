@@ -138,12 +138,16 @@ fn requirements_are_hashes_until_the_registry_says_which_files_they_are() {
     assert_eq!(pypi.locked().artifacts.len(), 7);
     assert!(pypi.locked().artifacts.iter().all(|artifact| artifact.places.is_empty() && artifact.line == 2));
     let questions = pypi.questions();
-    assert_eq!(questions.iter().map(|question| question.name.as_str()).collect::<Vec<_>>(), ["speedups"]);
+    assert_eq!(questions.iter().map(|question| question.path.as_str()).collect::<Vec<_>>(), ["speedups/"]);
     pypi.answer(&questions[0], Some(&released.page())).expect("an answer");
     assert!(pypi.questions().is_empty());
     assert_eq!(artifacts(&pypi), [SPEEDUPS[0], SPEEDUPS[1], SPEEDUPS[6]]);
     let place = Place::Registry(format!("../packages/{}", SPEEDUPS[0]));
     assert_eq!(pypi.locked().artifacts[0].places, [place]);
+    let kept = pypi.kept(&questions[0]).expect("what was used");
+    let mut again = read("requirements.txt", &lock).expect("a lock file");
+    again.answer(&questions[0], Some(&kept)).expect("an answer");
+    assert_eq!(again.locked(), pypi.locked(), "what is kept answers the same");
 }
 
 #[test]
@@ -376,7 +380,7 @@ fn pylock_is_read() {
 fn the_repository_has_the_locked_files_and_nothing_else() {
     let released = Released::new("speedups", "1.0", &SPEEDUPS);
     let pypi = answered(&released.required(), &released).expect("an answer");
-    let repository = pypi.repository(&released.kept(&pypi), "http://127.0.0.1:1").expect("a repository");
+    let repository = pypi.repository(&released.kept(&pypi), "").expect("a repository");
     let find = |path: &str, accept: Option<&str>| {
         let found = repository.routes.iter().find(|route| route.path == path && route.accept.as_deref() == accept);
         found.map(|route| match &route.answer.body {
@@ -416,6 +420,18 @@ fn a_refusal_is_told_as_what_the_lock_has_instead() {
     assert!(build.contains("setup-tools") && build.contains("{pypi: build-requirements.txt}"), "{build}");
     assert!(build.contains("speedups-1.0.tar.gz"), "{build}");
     assert!(told("GET", &format!("/pypi/files/speedups/1.0/{}", SPEEDUPS[3])).contains("for this platform"));
+    for words in [
+        "ERROR: Could not find a version that satisfies the requirement Speedups==1.1 (from versions: 1.0)",
+        "  cause: Because there is no version of speedups==1.1 and you require speedups==1.1, we can conclude",
+    ] {
+        let told = pypi.answer_to(words).expect("an answer");
+        assert!(told.contains("asked for speedups 1.1; requirements.txt has 1.0. Add it"), "{told}");
+    }
+    for words in
+        ["", "requirement x==1", "requirement speedups==1.0", "requirement speedups==$(x)", "requirement speedups"]
+    {
+        assert_eq!(pypi.answer_to(words), None, "{words}");
+    }
     assert!(told("POST", "/pypi/legacy/").contains("not published"));
     assert!(told("GET", "/pypi/pypi/x/1/json").contains("JSON interface"));
     assert_eq!(told("GET", "/npm/x"), "");
@@ -431,7 +447,7 @@ fn pages_of_two_lock_files_become_one() {
     let page = |version: &'static str, files: &[&str]| {
         let released = Released::new("pure", version, files);
         let pypi = answered(&released.required(), &released).expect("an answer");
-        let repository = pypi.repository(&released.kept(&pypi), "http://127.0.0.1:1").expect("a repository");
+        let repository = pypi.repository(&released.kept(&pypi), "").expect("a repository");
         let of_package = repository.routes.into_iter().filter(|route| route.path == "/pypi/simple/pure/");
         of_package.map(|route| (route.answer.content_type, route.answer.body)).collect::<Vec<_>>()
     };
