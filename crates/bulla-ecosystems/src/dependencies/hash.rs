@@ -93,7 +93,9 @@ impl std::fmt::Display for Hash {
         match self {
             Self::Sha256(bytes) => write!(f, "sha256-{}", STANDARD.encode(bytes)),
             Self::Sha512(bytes) => write!(f, "sha512-{}", STANDARD.encode(bytes)),
-            Self::GoZip(bytes) | Self::GoMod(bytes) => write!(f, "h1:{}", STANDARD.encode(bytes)),
+            Self::GoZip(bytes) => write!(f, "h1:{}", STANDARD.encode(bytes)),
+            // An archive that has nothing but a `go.mod` at its top would have the same sum, and is another thing.
+            Self::GoMod(bytes) => write!(f, "go.mod h1:{}", STANDARD.encode(bytes)),
         }
     }
 }
