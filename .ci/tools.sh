@@ -25,9 +25,25 @@ need_packages() {
     install_packages $missing
 }
 
+# No service of what is installed is started with it (invoke-rc.d(8), `policy-rc.d`).
 install_packages() {
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"; fi
+    installed=0
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null || installed=$?
+    [ -z "$policy" ] || rm -f "$policy"
+    return "$installed"
+}
+
+# Sees that services which packages will bring do not start with the machine either. Those that are there are left alone.
+without_services() {
+    [ "$(id -u)" = 0 ] || return 0
+    mkdir -p /etc/systemd/system
+    for unit in "$@"; do
+        [ -e "/usr/lib/systemd/system/$unit" ] || [ -e "/lib/systemd/system/$unit" ] ||
+            [ -L "/etc/systemd/system/$unit" ] || ln -s /dev/null "/etc/systemd/system/$unit"
+    done
 }
 
 # Makes sure that there is a cargo that is new enough: the one on the path, rustup's, or Debian's own newest.

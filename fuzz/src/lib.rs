@@ -11,7 +11,9 @@ mod image;
 mod layout;
 mod lent;
 mod model;
+mod modules;
 mod package;
+mod pypi;
 mod registry;
 mod secret;
 mod served;
@@ -70,6 +72,15 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("npm_lock", dependencies::npm_lock),
     ("npm_package", dependencies::npm_package),
     ("secret", secret::secret),
+    ("go_sum", modules::go_sum),
+    ("go_zip", modules::go_zip),
+    ("cargo_lock", modules::cargo_lock),
+    ("crate_file", modules::crate_file),
+    ("requirements", pypi::requirements),
+    ("uv_lock", pypi::uv_lock),
+    ("pylock", pypi::pylock),
+    ("simple_index", pypi::simple_index),
+    ("wheel", pypi::wheel),
 ];
 
 /// Finds a target by its name.

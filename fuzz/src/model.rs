@@ -30,6 +30,9 @@ pub(crate) fn workspace(bytes: &[u8]) {
     match Workspace::parse("bulla.workspace.yaml", workspace) {
         Ok(workspace) => {
             let _ = (workspace.members.contains(Some(&member)), workspace.members.may_be_beneath(Some(&member)));
+            if let Some(store) = &workspace.store {
+                assert_eq!(store.remote.to_string().parse().as_ref(), Ok(&store.remote));
+            }
             let inherited = Inherited { workspace: &workspace, member: Some(&member), now: Epoch::default() };
             match Spec::parse_member("a/bulla.yaml", spec.as_bytes(), &BTreeMap::new(), &inherited) {
                 Ok(found) => assert_eq!(found.waived.len() + found.idle.len(), inherited.waivers().count()),

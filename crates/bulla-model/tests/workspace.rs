@@ -254,3 +254,29 @@ fn every_mistake_of_a_workspace_has_its_place() {
     assert!(errors.contains("is waived twice") && errors.contains("first waived here"), "{errors}");
     assert!(Workspace::parse_bytes("w", b"bulla: 1\nmembers: [\xff]\n").is_err());
 }
+
+#[test]
+fn a_remote_store_is_named_and_decides_nothing_of_a_spec() {
+    let with = workspace("store: {remote: 'oci://r.example:5000/team/bulla', write-from: [main, '*']}\n");
+    let store = with.store.clone().expect("a store");
+    assert_eq!(store.remote.to_string(), "oci://r.example:5000/team/bulla");
+    assert_eq!(store.write_from.expect("branches"), ["main", "*"]);
+    assert_eq!(store.at.line, 13);
+    let spec = |workspace| member(workspace, SPEC).map(|member| serde_json::to_string(&member.spec).expect("JSON"));
+    assert_eq!(spec(&with), spec(&workspace("")));
+    assert!(workspace("store: {remote: 'file:///srv/bulla'}\n").store.expect("a store").write_from.is_none());
+    for (text, told) in [
+        ("store: {}", "remote"),
+        ("store: oci://r.example/x", "a map such as"),
+        ("store: {remote: 'r.example/x'}", "expected `oci://HOST/NAME`"),
+        ("store: {remote: 'oci://r.example/x:1'}", "its own tag"),
+        ("store: {remote: 'file:///srv/../etc'}", "without `..`"),
+        ("store: {remote: 'oci://ada:word@r.example/x'}", "is not the place"),
+        ("store: {remote: 'oci://r.example/x', write-from: [main, main]}", "listed twice"),
+        ("store: {remote: 'oci://r.example/x', write-from: ['ma*']}", "is no branch"),
+        ("store: {remote: 'oci://r.example/x', signing-key: /etc/key}", "signing-key"),
+    ] {
+        let errors = Workspace::parse("bulla.workspace.yaml", &format!("{WORKSPACE}{text}\n")).expect_err(text);
+        assert!(format!("{errors:?}").contains(told), "{text}: {errors:?}");
+    }
+}

@@ -1,18 +1,25 @@
 //! Measures how long a sandboxed `/bin/true` takes, with everything observed, and prints the percentiles.
 //!
-//! `start ROOT [RUNS]`: ROOT is a directory with a static `/bin/true`.
+//! `start ROOT [RUNS [PAUSE]]`: ROOT is a directory with a static `/bin/true`; before each run there is a pause of so many
+//! milliseconds, as steps have what they left taken into the store between them.
 
 #![expect(clippy::print_stdout, reason = "it is a measuring tool")]
 
-use std::{error::Error, fs, path::PathBuf, time::Instant};
+use std::{
+    error::Error,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use bulla_sandbox::{Cancel, Launcher, Limits, Options, Privileges, Request, Root};
 
 fn main() -> Result<(), Box<dyn Error>> {
     bulla_sandbox::intercept();
     let mut args = std::env::args_os().skip(1);
-    let root = PathBuf::from(args.next().ok_or("usage: start ROOT [RUNS]")?);
+    let root = PathBuf::from(args.next().ok_or("usage: start ROOT [RUNS [PAUSE]]")?);
     let runs: usize = args.next().and_then(|runs| runs.to_str()?.parse().ok()).unwrap_or(500);
+    let pause: u64 = args.next().and_then(|pause| pause.to_str()?.parse().ok()).unwrap_or(0);
     let scratch_parent = root.with_file_name("start-scratch");
     fs::create_dir_all(&scratch_parent)?;
     let skeletons = root.with_file_name("start-skeletons");
@@ -44,6 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             listen: None,
             limits: Limits::default(),
         };
+        std::thread::sleep(Duration::from_millis(pause));
         let start = Instant::now();
         let outcome = launcher.run(&request, &cancel, &mut |_, _| ())?;
         times.push(start.elapsed());

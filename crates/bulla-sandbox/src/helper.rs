@@ -1,30 +1,31 @@
 //! The helper: this same program, executed again from a sealed copy in memory, which does nothing but clone sandboxes.
 //!
+//! It clones each sandbox ahead, so that a job finds the namespaces made, which take the kernel longer than all else.
+//!
 //! It is small, so that cloning it is cheap however large the caller has grown; it has one thread for all of its life,
 //! since the kernel ends a sandbox with the thread that cloned it; and started by root it gives up that identity for
 //! the service uid first. Its standard input is the socket on which jobs come.
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
-    io::{self, Read as _},
-    os::fd::{AsFd as _, OwnedFd},
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
     str::FromStr,
 };
 
 use rustix::{
-    event::{PollFd, PollFlags},
+    event::{PollFd, PollFlags, Timespec},
     fs::MemfdFlags,
     io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType},
     process::{DumpableBehavior, Signal},
     thread::{Gid, Uid},
 };
-use zeroize::Zeroizing;
 
 use crate::{
     examine,
-    inside::{self, Streams},
+    inside::{self, Identity, Streams},
     limits,
     prepare::Prepared,
     sys::{self, Cloned},
@@ -36,8 +37,8 @@ pub(crate) const NAME: &str = "bulla-sandbox-helper";
 /// The word in place of a service uid.
 pub(crate) const KEEP_UID: &str = "-";
 
+/// All namespaces but that of mounts, which a sandbox makes when it has its job: it shows what is mounted then.
 const NAMESPACES: u64 = (libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
@@ -108,6 +109,7 @@ pub(crate) fn begin(parent: &OsStr, service: &OsStr) -> io::Result<()> {
 fn serve() -> io::Result<()> {
     let jobs = io::stdin();
     let mut running: Vec<Running> = Vec::new();
+    let mut spare = Spare::start().ok();
     loop {
         let (job, ended) = {
             let mut polled = vec![PollFd::from_borrowed_fd(jobs.as_fd(), PollFlags::IN)];
@@ -137,9 +139,13 @@ fn serve() -> io::Result<()> {
             let received = wire::receive(jobs.as_fd())?;
             if received.fds.is_empty() {
                 // The caller is gone, or wants no more: what still runs ends with this process.
+                spare.into_iter().for_each(Spare::end);
                 return Ok(());
             }
-            running.extend(accept(received.fds));
+            running.extend(accept(received.fds, spare.take()));
+        }
+        if running.is_empty() && spare.is_none() {
+            spare = Spare::start().ok();
         }
     }
 }
@@ -156,55 +162,84 @@ fn finish(run: Running) {
     }
 }
 
-fn accept(fds: Vec<OwnedFd>) -> Option<Running> {
+fn accept(fds: Vec<OwnedFd>, spare: Option<Spare>) -> Option<Running> {
     let [job, control, stdout, stderr] = <[OwnedFd; 4]>::try_from(fds).ok()?;
     let streams = Streams { control, stdout, stderr };
-    match launch(job, &streams) {
-        Ok((pid, pidfd, prepared)) => {
-            let message = Message::Started { pid: pid as u32 };
-            let _ = wire::send(streams.control.as_fd(), message, &[pidfd.as_fd()]);
-            Some(Running { pid, pidfd, control: streams.control, prepared })
+    // Where nobody is left to hear of it, there is nobody to run it for.
+    let _ = match prepare(job.as_fd()) {
+        Ok(prepared) => match hand_over(spare, job.as_fd(), &streams) {
+            Ok(Spare { pid, pidfd, .. }) => return Some(Running { pid, pidfd, control: streams.control, prepared }),
+            Err(errno) => {
+                prepared.clean();
+                let stage = crate::stage::Stage::Namespaces as u8;
+                let message = Message::Failed { stage, errno: errno.raw_os_error() };
+                wire::send(streams.control.as_fd(), message, &[])
+            }
+        },
+        Err(text) => {
+            spare.into_iter().for_each(Spare::end);
+            explain(&streams, &text)
         }
-        Err(Refused::Text(text)) => {
-            let _ = explain(&streams, &text);
-            None
-        }
-        Err(Refused::Clone(errno)) => {
-            let message = Message::Failed { stage: crate::stage::Stage::Namespaces as u8, errno: errno.raw_os_error() };
-            let _ = wire::send(streams.control.as_fd(), message, &[]);
-            None
+    };
+    None
+}
+
+/// Makes ready what a job needs of the disk. What is given has no secret of the job.
+fn prepare(job: BorrowedFd<'_>) -> Result<Prepared, String> {
+    let job = wire::read_job(job)?;
+    let mut prepared = Prepared::new(&job)?;
+    prepared.forget_secrets();
+    Ok(prepared)
+}
+
+/// Gives a job to the sandbox that waits, or to a new one where there is none or it was killed.
+fn hand_over(spare: Option<Spare>, job: BorrowedFd<'_>, streams: &Streams) -> Result<Spare, Errno> {
+    let spare = match spare.map(|spare| spare.submit(job, streams)) {
+        Some(Ok(spare)) => spare,
+        Some(Err(_)) | None => Spare::start()?.submit(job, streams)?,
+    };
+    Ok(spare)
+}
+
+/// The first process of a sandbox that has no job yet.
+struct Spare {
+    pid: i32,
+    pidfd: OwnedFd,
+    ahead: OwnedFd,
+}
+
+impl Spare {
+    fn start() -> Result<Self, Errno> {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let identity = Identity { uid_map: format!("0 {uid} 1"), gid_map: format!("0 {gid} 1") };
+        let flags = SocketFlags::CLOEXEC;
+        let (ahead, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        // SAFETY: the helper has one thread.
+        match unsafe { sys::clone_with(NAMESPACES) }? {
+            Cloned::Child => inside::await_job(theirs.as_fd(), &identity),
+            Cloned::Parent { pid, pidfd } => Ok(Self { pid, pidfd, ahead }),
         }
     }
-}
 
-enum Refused {
-    Text(String),
-    Clone(Errno),
-}
+    /// Tells the caller of the process, and then the process of its job.
+    fn submit(self, job: BorrowedFd<'_>, streams: &Streams) -> Result<Self, Errno> {
+        let Streams { control, stdout, stderr } = streams;
+        // The caller hears of the process before of anything that the process says; so a dead one must be known before.
+        let mut dead = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        if rustix::event::poll(&mut dead, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0 {
+            self.end();
+            return Err(Errno::SRCH);
+        }
+        wire::send(control.as_fd(), Message::Started { pid: self.pid as u32 }, &[self.pidfd.as_fd()])?;
+        // Where it has ended just now, its end is what the caller hears of next.
+        let _ = wire::send(self.ahead.as_fd(), Message::Go, &[job, control.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+        Ok(self)
+    }
 
-fn launch(job: OwnedFd, streams: &Streams) -> Result<(i32, OwnedFd, Prepared), Refused> {
-    let unread = |error: io::Error| Refused::Text(format!("reading the job: {error}"));
-    let mut file = File::from(job);
-    // With a byte more the end is seen without growing, which would leave what was read where it was.
-    let length = usize::try_from(file.metadata().map_err(unread)?.len()).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
-    file.read_to_end(&mut bytes).map_err(unread)?;
-    let job = wire::decode_job(&bytes).ok_or_else(|| Refused::Text("the job is not valid".to_owned()))?;
-    let mut prepared = Prepared::new(&job).map_err(Refused::Text)?;
-    // The new process is a copy of this one: what it does not need of the secrets it does not get.
-    drop((job, bytes));
-    // SAFETY: the helper has one thread.
-    match unsafe { sys::clone_with(NAMESPACES) } {
-        Ok(Cloned::Child) => inside::become_init(&mut prepared, streams),
-        Ok(Cloned::Parent { pid, pidfd }) => {
-            prepared.forget_secrets();
-            Ok((pid, pidfd, prepared))
-        }
-        Err(errno) => {
-            prepared.forget_secrets();
-            prepared.clean();
-            Err(Refused::Clone(errno))
-        }
+    /// Ends the process, and waits for that: its cgroups are removed next.
+    fn end(self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let _ = sys::reap(self.pid);
     }
 }
 

@@ -1,7 +1,7 @@
-//! The first process of a sandbox, from the clone to the end of the command. Nothing here allocates.
+//! The first process of a sandbox, from the clone to the end of the command. Once it has read its job nothing here allocates.
 //!
-//! The order matters: identity first (it gives the power over the new namespaces), then network, host name, file
-//! system, then limits, then the loss of every power, then the filter; the command is started when the supervisor has
+//! The order matters: identity first (it gives the power over the new namespaces), then network; so far it is the same for each
+//! sandbox, and done before there is a job. Then mounts, host name, file system, then limits, then the loss of every power, then the filter; the command is started when the supervisor has
 //! the filter's listener and the memory of this process can no longer be read.
 
 use std::{
@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType},
     process::{DumpableBehavior, Signal},
-    thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets},
+    thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets, UnshareFlags},
 };
 
 use crate::{emulate, net::RESOLVER, prepare::Prepared, root, serve, stage::Stage, sys, wire, wire::Message};
@@ -45,16 +45,63 @@ pub(crate) struct Streams {
 }
 
 const CONTROL: RawFd = 3;
+const RESOLVER_SOCKET: RawFd = 4;
 const LAST_CAPABILITY: u32 = 63;
 const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
 
-/// Becomes the first process of the sandbox. Call it in the child of a clone only.
-pub(crate) fn become_init(prepared: &mut Prepared, streams: &Streams) -> ! {
-    let Err(failure) = set_up(prepared, streams);
-    // SAFETY: the control socket is CONTROL or still where it came from; either is open until the exit below.
-    let control = unsafe { sys::borrow(if at_control() { CONTROL } else { streams.control.as_raw_fd() }) };
+/// Which identity the sandbox's has outside, as the kernel takes it.
+pub(crate) struct Identity {
+    pub(crate) uid_map: String,
+    pub(crate) gid_map: String,
+}
+
+/// Becomes the first process of a sandbox: does what is the same for each, waits for its job, and does that. Call it in the
+/// child of a clone only.
+pub(crate) fn await_job(ahead: BorrowedFd<'_>, identity: &Identity) -> ! {
+    let Ok(ahead) = withdraw(ahead) else { sys::exit(126) };
+    let early = begin(identity);
+    let Ok(received) = wire::receive(ahead) else { sys::exit(126) };
+    // The helper has ended, or needs no more sandboxes.
+    let Ok([job, control, stdout, stderr]) = <[OwnedFd; 4]>::try_from(received.fds) else { sys::exit(0) };
+    // This process is a copy of one that has one thread, so that it may allocate; with the filter in force it does not.
+    let prepared = wire::read_job(job.as_fd()).and_then(|job| Prepared::again(&job));
+    let streams = Streams { control, stdout, stderr };
+    let Ok(control) = arrange(&streams, early.as_ref().ok()) else { sys::exit(126) };
+    std::mem::forget((job, streams));
+    // Of the resolver there is another descriptor now, and this one is closed.
+    let early = early.map(std::mem::forget);
+    let failure = match (early, prepared) {
+        (Err(failure), _) => failure,
+        // The helper has done the same without an error.
+        (Ok(()), Err(_)) => Failure { stage: Stage::Descriptors, errno: Errno::INVAL },
+        (Ok(()), Ok(mut prepared)) => {
+            let Err(failure) = set_up(&mut prepared, control);
+            failure
+        }
+    };
     report(control, failure);
     sys::exit(126)
+}
+
+/// Keeps nothing of the helper's but the socket on which the job comes.
+fn withdraw(ahead: BorrowedFd<'_>) -> Result<BorrowedFd<'static>, Errno> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let ahead = sys::dup_above(ahead.as_raw_fd(), 16)?;
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // SAFETY: this process is a copy that uses none of the helper's descriptors, and never drops them.
+    unsafe {
+        sys::dup_to(null.as_raw_fd(), 0, false)?;
+        std::mem::forget(null);
+        sys::dup_to(ahead, CONTROL, true)?;
+        sys::close_from(CONTROL as u32 + 1)?;
+        Ok(sys::borrow(CONTROL))
+    }
+}
+
+/// Does what needs no job. Gives the socket of the resolver.
+fn begin(identity: &Identity) -> Result<OwnedFd, Failure> {
+    map_ids(&identity.uid_map, &identity.gid_map).at(Stage::Identity)?;
+    network()
 }
 
 fn report(control: BorrowedFd<'_>, failure: Failure) {
@@ -63,26 +110,18 @@ fn report(control: BorrowedFd<'_>, failure: Failure) {
     let _ = rustix::io::write(control, &message.encode());
 }
 
-fn at_control() -> bool {
-    // SAFETY: only asks; a closed descriptor gives an error.
-    let fd = unsafe { sys::borrow(CONTROL) };
-    rustix::net::sockopt::socket_domain(fd).is_ok_and(|domain| domain == AddressFamily::UNIX)
-}
-
-fn set_up(prepared: &mut Prepared, streams: &Streams) -> Result<std::convert::Infallible, Failure> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Stage::Descriptors)?;
-    let control = arrange(streams).at(Stage::Descriptors)?;
-    map_ids(&prepared.uid_map, &prepared.gid_map).at(Stage::Identity)?;
+fn set_up(prepared: &mut Prepared, control: BorrowedFd<'_>) -> Result<std::convert::Infallible, Failure> {
+    // SAFETY: no other thread shares anything with this process.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.at(Stage::Namespaces)?;
     match &prepared.emulation {
         Some(registration) => emulate::register(registration).at(Stage::Emulation)?,
         None => emulate::shut_out(),
     }
-    let resolver = network()?;
     let listener = prepared.listen.map(serve::listener).transpose().at(Stage::Listen)?;
     rustix::system::sethostname(&prepared.hostname).at(Stage::Hostname)?;
     root::enter(prepared)?;
     prepared.forget_secret_files();
-    hand_out(control, resolver, listener).at(Stage::Handover)?;
+    hand_out(control, listener).at(Stage::Handover)?;
     limits(prepared).at(Stage::Limits)?;
     rustix::process::chdir(prepared.cwd.as_c_str()).at(Stage::WorkingDirectory)?;
     drop_privileges(prepared.capabilities).at(Stage::Privileges)?;
@@ -92,17 +131,18 @@ fn set_up(prepared: &mut Prepared, streams: &Streams) -> Result<std::convert::In
     start(prepared, control)
 }
 
-/// Puts the streams where they belong, and closes every other descriptor of the helper.
-fn arrange(streams: &Streams) -> Result<BorrowedFd<'static>, Errno> {
-    let control = sys::dup_above(streams.control.as_raw_fd(), 16)?;
-    let stdout = sys::dup_above(streams.stdout.as_raw_fd(), 16)?;
-    let stderr = sys::dup_above(streams.stderr.as_raw_fd(), 16)?;
-    // SAFETY: this process is a copy that uses none of the helper's descriptors but these three, and never drops them.
+/// Puts the streams where they belong, and closes every other descriptor but the resolver's.
+fn arrange(streams: &Streams, resolver: Option<&OwnedFd>) -> Result<BorrowedFd<'static>, Errno> {
+    let above = |fd: &OwnedFd| sys::dup_above(fd.as_raw_fd(), 16);
+    let (control, stdout, stderr) = (above(&streams.control)?, above(&streams.stdout)?, above(&streams.stderr)?);
+    let resolver = resolver.map(above).transpose()?;
+    // SAFETY: this process uses no descriptors but these, and never drops the others.
     unsafe {
         sys::dup_to(stdout, 1, false)?;
         sys::dup_to(stderr, 2, false)?;
         sys::dup_to(control, CONTROL, true)?;
-        sys::close_from(4)?;
+        resolver.map(|resolver| sys::dup_to(resolver, RESOLVER_SOCKET, true)).transpose()?;
+        sys::close_from(RESOLVER_SOCKET as u32 + 1)?;
         Ok(sys::borrow(CONTROL))
     }
 }
@@ -129,26 +169,26 @@ fn network() -> Result<OwnedFd, Failure> {
 
 /// Gives the supervisor the resolver's socket, the root and the process directory as they are seen inside, and the socket on
 /// which the caller answers. None of them stays here.
-fn hand_out(control: BorrowedFd<'_>, resolver: OwnedFd, listener: Option<OwnedFd>) -> Result<(), Errno> {
+fn hand_out(control: BorrowedFd<'_>, listener: Option<OwnedFd>) -> Result<(), Errno> {
+    // SAFETY: it was put there, and is closed below.
+    let resolver = unsafe { sys::borrow(RESOLVER_SOCKET) };
     let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let proc = rustix::fs::open(c"/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     match &listener {
         Some(listener) => {
-            let fds = [resolver.as_fd(), root.as_fd(), proc.as_fd(), listener.as_fd()];
-            wire::send(control, Message::Inside, &fds)
+            wire::send(control, Message::Inside, &[resolver, root.as_fd(), proc.as_fd(), listener.as_fd()])?
         }
-        None => wire::send(control, Message::Inside, &[resolver.as_fd(), root.as_fd(), proc.as_fd()]),
+        None => wire::send(control, Message::Inside, &[resolver, root.as_fd(), proc.as_fd()])?,
     }
+    // SAFETY: nothing here uses it any more.
+    unsafe { sys::close(RESOLVER_SOCKET) };
+    Ok(())
 }
 
 fn limits(prepared: &Prepared) -> Result<(), Errno> {
     if prepared.terminal {
-        // SAFETY: descriptor 0 was the helper's socket, which this process does not use.
+        // SAFETY: descriptor 0 is of `/dev/null`, which this process does not use.
         unsafe { sys::dup_to(1, 0, false)? };
-    } else {
-        // SAFETY: as above.
-        let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        unsafe { sys::dup_to(null.as_raw_fd(), 0, false)? };
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     for (resource, limit) in &prepared.rlimits {

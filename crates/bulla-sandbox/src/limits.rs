@@ -298,6 +298,25 @@ mod tests {
     }
 
     #[test]
+    fn a_helper_enters_groups_of_version_1_alone_and_they_must_be_open_to_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let groups = ["memory", "pids"].map(|name| folder.path().join(name));
+        groups.iter().for_each(|group| fs::create_dir(group).expect("a folder"));
+        let [memory, pids] = groups.clone();
+        let mut cage =
+            Cage { rung: Rung::CgroupV1, groups: Some((memory, pids)), told: (None, None), set: None, before: (0, 0) };
+        let error = cage.entrances().expect_err("there is nothing to write to");
+        assert!(error.to_string().contains("memory/tasks"), "{error}");
+        groups.iter().for_each(|group| fs::write(group.join("tasks"), "").expect("a file"));
+        for entrance in cage.entrances().expect("both") {
+            enter(&entrance).expect("entered");
+            assert_eq!(fs::read(entrance).expect("written"), b"0");
+        }
+        cage.rung = Rung::CgroupV2;
+        assert!(cage.entrances().expect("none").is_empty(), "it is put there");
+    }
+
+    #[test]
     fn only_a_group_with_both_controllers_is_a_parent() {
         let mount = tempfile::tempdir().expect("a folder");
         let own = mount.path().join("user/a.scope");

@@ -44,8 +44,6 @@ pub(crate) struct Prepared {
     pub(crate) root: PreparedRoot,
     pub(crate) binds: Vec<PreparedBind>,
     pub(crate) fixed: Vec<PreparedFile>,
-    pub(crate) uid_map: String,
-    pub(crate) gid_map: String,
     pub(crate) hostname: Vec<u8>,
     pub(crate) cwd: CString,
     pub(crate) programs: Vec<CString>,
@@ -166,9 +164,17 @@ type Target = (PathBuf, bool);
 impl Prepared {
     /// Makes directories and strings for a job. The text of the error says what failed, with the path.
     pub(crate) fn new(job: &Job) -> Result<Self, String> {
+        Self::with(job, Made::new(job)?)
+    }
+
+    /// Makes the strings for a job whose directories another process has made.
+    pub(crate) fn again(job: &Job) -> Result<Self, String> {
+        Self::with(job, Made::found(job)?)
+    }
+
+    fn with(job: &Job, made: Made) -> Result<Self, String> {
         let request = &job.request;
         let cpus = processors(request.limits.cpus)?;
-        let made = Made::new(job)?;
         let mut strings = Vec::new();
         let mut pointers = |words: &mut dyn Iterator<Item = Vec<u8>>| -> Result<Vec<*const c_char>, String> {
             let words: Vec<CString> = words.map(c_string).collect::<Result<_, _>>()?;
@@ -180,7 +186,6 @@ impl Prepared {
         let env = request.env.iter().filter(|(key, _)| !request.secrets.iter().any(|one| one.variable() == Some(key)));
         let env = env.map(|(key, value)| format!("{key}={value}").into_bytes());
         let envp = pointers(&mut env.chain(request.secrets.iter().filter_map(variable)))?;
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         Ok(Self {
             root: prepared_root(job, &made.skeleton)?,
             binds: request
@@ -195,8 +200,6 @@ impl Prepared {
                 })
                 .collect::<Result<_, String>>()?,
             fixed: prepared_files(request, cpus.count() as usize)?,
-            uid_map: format!("0 {uid} 1"),
-            gid_map: format!("0 {gid} 1"),
             hostname: request.hostname.clone().into_bytes(),
             cwd: c_path(&request.cwd)?,
             programs: programs(request)?,
@@ -265,6 +268,16 @@ impl Made {
         }
     }
 
+    /// Gives what is needed of what [`Made::new`] made for the same job, and nothing to be removed.
+    fn found(job: &Job) -> Result<Self, String> {
+        let skeleton = match (&job.request.root, &job.skeletons) {
+            (Root::Copy { .. }, _) => PathBuf::new(),
+            (Root::Overlay { .. }, Some(kept)) => kept.join(skeleton_name(&targets(&job.request)?)),
+            (Root::Overlay { scratch, .. }, None) => scratch.join("skeleton"),
+        };
+        Ok(Self { skeleton, ..Self::default() })
+    }
+
     fn clean(&self) {
         if let Some((root, made)) = &self.copy {
             made.iter().rev().for_each(|(path, directory)| remove(root, path, *directory));
@@ -305,15 +318,20 @@ fn new_skeleton(path: &Path, targets: &[Target]) -> Result<PathBuf, String> {
     }
 }
 
-/// Gives the skeleton that other runs with the same mount points use as well.
-fn kept_skeleton(kept: &Path, targets: &[Target]) -> Result<PathBuf, String> {
+/// Names a skeleton by its mount points.
+fn skeleton_name(targets: &[Target]) -> String {
     let mut text = Vec::new();
     for (path, directory) in targets {
         text.extend_from_slice(if *directory { b"d" } else { b"f" });
         text.extend_from_slice(path.as_os_str().as_bytes());
         text.push(0);
     }
-    let path = kept.join(Digest::of(text).hex());
+    Digest::of(text).hex()
+}
+
+/// Gives the skeleton that other runs with the same mount points use as well.
+fn kept_skeleton(kept: &Path, targets: &[Target]) -> Result<PathBuf, String> {
+    let path = kept.join(skeleton_name(targets));
     if path.is_dir() {
         return Ok(path);
     }

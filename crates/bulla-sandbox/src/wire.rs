@@ -147,6 +147,21 @@ pub(crate) struct Job {
     pub(crate) terminal: bool,
 }
 
+/// Reads the file of a job, whose end other holders of it may be at. What was read is wiped.
+pub(crate) fn read_job(file: BorrowedFd<'_>) -> Result<Job, String> {
+    let unread = |errno: Errno| format!("reading the job: {errno}");
+    let length = rustix::fs::fstat(file).map_err(unread)?.st_size;
+    let mut bytes = Zeroizing::new(vec![0; usize::try_from(length).unwrap_or_default()]);
+    let mut read = 0;
+    while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(file, rest, read as u64).map_err(unread)? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    decode_job(&bytes).ok_or_else(|| "the job is not valid".to_owned())
+}
+
 /// Writes a job for the helper. It is wiped when it is dropped.
 pub(crate) fn encode_job(job: &Job) -> Zeroizing<Vec<u8>> {
     let Job { request, data_limit, old_overlay, skeletons, terminal } = job;

@@ -76,8 +76,9 @@ pub(crate) struct Connection {
     pub(crate) progress: Instant,
     /// What it is registered for.
     pub(crate) wants: Wants,
+    /// When it was accepted, by the clock of records.
+    pub(crate) accepted: Duration,
     port: u16,
-    accepted: Duration,
     inbox: Vec<u8>,
     /// How much of the inbox was looked through.
     seen: usize,

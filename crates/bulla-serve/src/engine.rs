@@ -4,6 +4,7 @@
 //! longest time makes room for the next. Each has only so much time for a head, for being idle, and without progress.
 
 use std::{
+    cmp::Reverse,
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
@@ -238,18 +239,21 @@ impl Engine {
         }
     }
 
-    /// Ends the connection that is the least worth keeping: one that is at nothing or still asks, the longest; else the one whose
-    /// answer takes the longest.
+    /// Ends the connections that are the least worth keeping: those that are at nothing or still ask, the longest; else those whose
+    /// answer takes the longest. Of many a few at a time, since each has to be looked at for it.
     fn make_room(&mut self, now: Instant) {
         let of = |slot: &Slot| {
             let connection = slot.connection.as_ref()?;
             let works = connection.state == State::Answering;
-            Some((!works, now.saturating_duration_since(connection.since)))
+            Some((!works, now.saturating_duration_since(connection.since), Reverse(connection.accepted)))
         };
-        let worst = self.slots.iter().enumerate().filter_map(|(number, slot)| Some((of(slot)?, number))).max();
-        if let Some((_, number)) = worst {
-            self.end(number);
+        let mut all: Vec<_> =
+            self.slots.iter().enumerate().filter_map(|(number, slot)| Some((of(slot)?, number))).collect();
+        let few = (all.len() / 256).max(1);
+        if all.len() > few {
+            all.select_nth_unstable_by(few, |one, other| other.cmp(one));
         }
+        all.into_iter().take(few).for_each(|(_, number)| self.end(number));
     }
 
     fn rest(&mut self, rest: bool) {

@@ -10,6 +10,7 @@ pub mod docker;
 pub mod environment;
 pub mod git;
 pub mod hostile;
+pub mod language;
 pub mod mirror;
 pub mod npm;
 pub mod process;

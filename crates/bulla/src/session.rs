@@ -1,9 +1,10 @@
 //! What every command has at hand: the global options, the environment, the terminal, and the wish to be interrupted.
 
 use std::{
+    collections::BTreeSet,
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use bulla_build::event::{Event, Observer};
@@ -35,6 +36,7 @@ pub(crate) struct Session {
     observer: Arc<dyn Observer>,
     config: OnceLock<Config>,
     cancel: OnceLock<Cancel>,
+    warned: Mutex<BTreeSet<String>>,
 }
 
 impl Session {
@@ -56,6 +58,7 @@ impl Session {
             observer,
             config: OnceLock::new(),
             cancel: OnceLock::new(),
+            warned: Mutex::default(),
         })
     }
 
@@ -127,6 +130,13 @@ impl Session {
     /// Says something that the user should know.
     pub(crate) fn warn(&self, message: &str) {
         self.observer.event(&Event::Warning { message });
+    }
+
+    /// Says something that the user should know, and that is the same for all members of a workspace, for the first of them.
+    pub(crate) fn warn_once(&self, message: &str) {
+        if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(message.to_owned()) {
+            self.warn(message);
+        }
     }
 
     /// Says how something ended, to people: not with `--quiet`, and not among lines of JSON.

@@ -16,6 +16,7 @@ use bulla_model::{
     image::{BaseImage, BaseLayer},
     oci::{self, Descriptor, History, ImageConfig, Manifest},
     plan::PlannedImage,
+    spec::AbsolutePath,
     tree::{Mode, Owner},
 };
 use bulla_store::StoredTree;
@@ -26,7 +27,7 @@ use super::{
     context::Context,
     outputs,
     record::{Action, FORMAT, keep},
-    supply::Need,
+    supply::{Need, Shared, Standing},
 };
 use crate::{
     event::{Activity, Ending, Event},
@@ -46,6 +47,16 @@ pub(crate) struct Base {
     pub(crate) tree: StoredTree,
     /// Whether an earlier build unpacked it.
     pub(crate) cached: bool,
+}
+
+/// Where something that is copied to a path of an image comes to lie: through the image's links.
+#[derive(Serialize, Deserialize)]
+struct Place(String);
+
+impl Shared for Place {
+    fn trees(&self) -> Vec<Digest> {
+        Vec::new()
+    }
 }
 
 /// Gives the digest of the action that unpacks an image.
@@ -92,7 +103,7 @@ fn limits(layers: &[Descriptor]) -> Limits {
 
 /// Gives an image of the store, unpacked now or by an earlier build.
 pub(crate) fn get(context: &Context<'_>, planned: &PlannedImage) -> Result<Base, BuildError> {
-    context.need(Need::Images)?;
+    context.need(Need::Image(planned.manifest))?;
     let reference = planned.reference.as_str();
     let image = Image { context, reference };
     let manifest: Manifest = image.document(&planned.manifest)?;
@@ -127,6 +138,27 @@ pub(crate) fn get(context: &Context<'_>, planned: &PlannedImage) -> Result<Base,
         history: history(&config),
     };
     Ok(Base { image, config, tree, cached })
+}
+
+/// Gives the path that something which is copied to a place of an image has in it. The image is read for that once: its own bytes
+/// and the path decide it, so that it is kept as a result, which other stores have as well.
+pub(crate) fn place(
+    context: &Context<'_>,
+    planned: &PlannedImage,
+    to: &AbsolutePath,
+    read: impl FnOnce() -> Result<StoredTree, BuildError>,
+) -> Result<AbsolutePath, BuildError> {
+    let text = to.to_string();
+    let action = Action::Through { format: FORMAT, manifest: planned.manifest, to: &text }.digest();
+    // What is no path is a miss.
+    if let Some(known) = context.earlier::<Place>(&action, Standing::default())?
+        && let Ok(place) = AbsolutePath::parse(&known.0)
+    {
+        return Ok(place);
+    }
+    let place = outputs::through(read()?.manifest(), to);
+    context.keep(&action, &Place(place.to_string()), Standing::default())?;
+    Ok(place)
 }
 
 fn layer((descriptor, diff_id): (&Descriptor, &DiffId)) -> Layer {

@@ -31,6 +31,8 @@ pub struct Settings {
     pub anew: Anew,
     /// Whether sources that lie in a git checkout must be as they were committed.
     pub clean: bool,
+    /// Whether results of steps that had secrets, and of what stands on them, are for no other store.
+    pub secret_steps_stay: bool,
 }
 
 /// What is done again, though results of earlier builds are there.

@@ -31,6 +31,7 @@ use super::{
     roots::Roots,
     sandboxed::{Made, small_tree},
     stages::{Ended, Sources, internal, output_of},
+    supply::Standing,
 };
 use crate::{
     assemble::{Assembled, assemble},
@@ -80,8 +81,9 @@ impl Ingredients<'_> {
             false => format!("image for {}: layers and manifest", self.plan.platform),
         };
         context.told(Activity::Assemble, &title, |id| {
-            let (action, tainted) = (self.action()?, self.is_tainted()?);
-            if let Some(image) = context.earlier::<Assembled>(&action)?
+            let (action, stands) = (self.action()?, self.stands()?);
+            let tainted = stands.tainted;
+            if let Some(image) = context.earlier::<Assembled>(&action, stands)?
                 && self.is_there(&image)?
             {
                 return Ok((Assembled { tainted, ..image }, Ending::Cached));
@@ -99,18 +101,18 @@ impl Ingredients<'_> {
             };
             let image = assemble(context.store, &plan, &open, context.settings.jobs)?;
             let image = Assembled { withheld: rights::withheld(asked, &plan.capabilities), tainted, ..image };
-            context.keep_as(&action, &image, tainted)?;
+            context.keep(&action, &image, stands)?;
             Ok((image, Ending::Done))
         })
     }
 
-    /// Says whether an output that is copied stands on what was read from a cache.
-    fn is_tainted(&self) -> Result<bool, BuildError> {
+    /// Gives what the outputs that are copied stand on.
+    fn stands(&self) -> Result<Standing, BuildError> {
         let outputs = self.spec.image.copy.iter().filter_map(|copy| match &copy.from {
             Origin::Output(output) => Some(output_of(self.ended, &output.stage, &output.output)),
             Origin::Source { .. } => None,
         });
-        outputs.into_iter().try_fold(false, |tainted, output| Ok(tainted || output?.tainted))
+        outputs.into_iter().try_fold(Standing::default(), |stands, output| Ok(stands.and(output?.stands)))
     }
 
     fn refuse_toolchains(&self) -> Result<(), BuildError> {
@@ -194,7 +196,11 @@ impl Ingredients<'_> {
         let image = &self.spec.image;
         let mut asked = Vec::new();
         let mut placed = match &image.base {
-            Base::Debian { scripts: Scripts::Run { .. }, .. } => self.configured(progress)?,
+            Base::Debian { scripts: Scripts::Run { .. }, .. } => {
+                let (placed, given) = self.configured(progress)?;
+                asked = given;
+                placed
+            }
             Base::Debian { debian, .. } => {
                 let (mut placed, packages) = self.packages(progress)?;
                 let moved = settle(&mut placed, &packages)?;
@@ -310,12 +316,13 @@ impl Ingredients<'_> {
         Ok((Placed { input, bytes: Bytes::Tree(stored) }, made.asked))
     }
 
-    /// Makes the base by running the packages' own scripts, as for a stage.
-    fn configured(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Placed>, BuildError> {
+    /// Makes the base by running the packages' own scripts, as for a stage. Gives the capabilities that they gave to files.
+    fn configured(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<(Vec<Placed>, Vec<Asked>), BuildError> {
         let planned = self.plan.roots.get(ROOT).ok_or_else(|| internal("an image without packages in the plan"))?;
         let emulator = self.plan.emulator_for(planned.native);
         let root = self.roots.get(self.context, ROOT, planned, emulator, self.plan.epoch)?;
         let (mut placed, _) = self.packages(progress)?;
+        let root = root.configured().ok_or_else(|| internal("packages that are an image"))?;
         root.hide(|index, path| {
             if let Some(one) = placed.get_mut(index) {
                 one.input.tree.remove(path);
@@ -333,7 +340,7 @@ impl Ingredients<'_> {
         if !self.spec.image.users.is_empty() {
             placed.push(self.accounts(&placed)?);
         }
-        Ok(placed)
+        Ok((placed, rights::asked(&root.result.record)))
     }
 
     /// Adds the users of the spec to the accounts that scripts made.
@@ -407,7 +414,8 @@ impl Ingredients<'_> {
         };
         let node = view.manifest().get(&top).ok_or_else(missing)?;
         let single = !node.is_directory();
-        let shape = OutputResult { tree: view.digest(), single, mode: 0o755, owner: Owner::ROOT, tainted: false };
+        let shape =
+            OutputResult { tree: view.digest(), single, mode: 0o755, owner: Owner::ROOT, stands: Standing::default() };
         let tree = if single {
             [(CleanPath::parse(top.name())?, node.clone())].into_iter().collect()
         } else {

@@ -14,6 +14,7 @@ use super::{
     context::Context,
     record::{Action, FORMAT},
     stack::{Sheet, Stack},
+    supply::Standing,
 };
 
 /// An output that is in the store.
@@ -27,9 +28,9 @@ pub(crate) struct OutputResult {
     pub(crate) mode: u32,
     /// See `mode`.
     pub(crate) owner: Owner,
-    /// Whether it stands on what was read from a cache. It is known where it is taken, and is no part of what is kept.
+    /// What it stands on. It is known where it is taken, and is no part of what is kept.
     #[serde(skip)]
-    pub(crate) tainted: bool,
+    pub(crate) stands: Standing,
 }
 
 /// Takes a file or directory out of the layers that a stage ended with.
@@ -83,7 +84,7 @@ pub(crate) fn take(
         Node::Directory { mode, owner, .. } => (mode.bits(), owner_of(stage, path).unwrap_or(*owner)),
         _ => (0o755, Owner::ROOT),
     };
-    Ok(OutputResult { tree: digest, single, mode, owner, tainted: false })
+    Ok(OutputResult { tree: digest, single, mode, owner, stands: Standing::default() })
 }
 
 /// The owner that the spec gives to a path: that of the longest of `owners` that it lies beneath.
@@ -217,7 +218,7 @@ pub(crate) fn place(
         epoch,
     }
     .digest();
-    if let Some(digest) = context.earlier::<Digest>(&action)? {
+    if let Some(digest) = context.earlier::<Digest>(&action, output.stands)? {
         return Ok(digest);
     }
     let stored = load(context, &output.tree)?;
@@ -227,14 +228,19 @@ pub(crate) fn place(
             .ok_or_else(|| super::stages::internal("a placed path that is not in the output"))?;
         Ok(stored.open_file(&short)?)
     })?;
-    context.keep(&action, &digest)?;
+    context.keep(&action, &digest, output.stands)?;
     Ok(digest)
 }
 
 /// Merges deltas into one that shows the same over any root.
-pub(crate) fn merge(context: &Context<'_>, deltas: &[Digest], epoch: Epoch) -> Result<Digest, BuildError> {
+pub(crate) fn merge(
+    context: &Context<'_>,
+    deltas: &[Digest],
+    stands: Standing,
+    epoch: Epoch,
+) -> Result<Digest, BuildError> {
     let action = Action::Merge { format: FORMAT, deltas, epoch }.digest();
-    if let Some(digest) = context.earlier::<Digest>(&action)? {
+    if let Some(digest) = context.earlier::<Digest>(&action, stands)? {
         return Ok(digest);
     }
     let mut stack = Stack::default();
@@ -245,7 +251,7 @@ pub(crate) fn merge(context: &Context<'_>, deltas: &[Digest], epoch: Epoch) -> R
         stack.push(Sheet::Tree(stored));
     }
     let digest = write(context, &merged, epoch, &|path, digest| stack.open(path, digest))?;
-    context.keep(&action, &digest)?;
+    context.keep(&action, &digest, stands)?;
     Ok(digest)
 }
 

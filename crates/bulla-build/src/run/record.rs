@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use bulla_model::{Digest, Epoch};
+use bulla_model::{CleanPath, Digest, Epoch};
 use bulla_sandbox::{Executed, Isolation, Refusal, RefusalKind, Rung, Usage};
 use bulla_store::Store;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -33,6 +33,15 @@ pub(crate) enum Action<'a> {
         format: u32,
         /// The manifest.
         manifest: Digest,
+    },
+    /// Following a path through the links of an image of a registry.
+    Through {
+        /// [`FORMAT`].
+        format: u32,
+        /// The manifest.
+        manifest: Digest,
+        /// The path.
+        to: &'a str,
     },
     /// Unpacking a source that does not lie in the project.
     Source {
@@ -210,6 +219,9 @@ pub struct RunRecord {
     pub isolation: Enforced,
     /// Sockets, FIFOs and the like in what it made, which no tree can hold.
     pub dropped: Vec<String>,
+    /// The capabilities that it gave to files, as `getcap` writes them. Only a spec gives any: no tree holds them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capabilities: BTreeMap<CleanPath, String>,
     /// The packages of lock files that it was given, by package URL, with their SHA-256: its materials.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pulled: BTreeMap<String, Digest>,

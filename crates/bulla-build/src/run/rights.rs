@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use bulla_ecosystems::debian::image::Asked;
 use bulla_model::{
     CleanPath, Tree,
+    capability::Capabilities,
     spec::{AbsolutePath, Base, Image},
     tar::FileCapabilities,
 };
 
-use super::outputs;
+use super::{outputs, record::RunRecord};
 use crate::assemble::Withheld;
 
 /// Gives the path that a file has in the image: through the links of Debian's root, or of the image below.
@@ -30,6 +31,15 @@ pub(super) fn keep_set_id(image: &Image, base: Option<&Tree>) -> BTreeSet<CleanP
 pub(super) fn capabilities(image: &Image, base: Option<&Tree>) -> FileCapabilities {
     let all = image.allow.capabilities.iter();
     all.filter_map(|(path, grant)| Some((real(image, base, path).clean()?.clone(), grant.capabilities))).collect()
+}
+
+/// Gives what maintainer scripts gave to files when they ran.
+pub(super) fn asked(record: &RunRecord) -> Vec<Asked> {
+    let read = |(path, text): (&CleanPath, &String)| {
+        let capabilities = Capabilities::parse(text).ok()?;
+        Some(Asked { package: "a maintainer script".to_owned(), path: path.clone(), capabilities })
+    };
+    record.capabilities.iter().filter_map(read).collect()
 }
 
 /// Gives what packages ask for and the spec does not give.

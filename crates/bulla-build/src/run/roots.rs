@@ -25,7 +25,7 @@ use super::{
     record::{Action, FORMAT, RunRecord},
     sandboxed::{self, Made, Run, small_tree},
     stack::{Sheet, Stack},
-    supply::{Need, Shared},
+    supply::{Need, Shared, Standing},
 };
 use crate::event::{Activity, ActivityId, Ending, Event};
 
@@ -61,14 +61,33 @@ pub(crate) struct Roots {
 pub(crate) struct Root {
     /// The digest of the action that made it.
     pub(crate) action: Digest,
+    content: Content,
+    stack: Mutex<Option<Stack>>,
+}
+
+/// What a root is made of.
+enum Content {
+    /// Packages, which were configured.
+    Packages(Configured),
+    /// An image of a registry, which is unpacked when something first reads it.
+    Image(PlannedImage, Mutex<Option<Unfolded>>),
+}
+
+/// Packages that were put together and configured.
+pub(crate) struct Configured {
+    /// What came of it.
     pub(crate) result: RootResult,
     /// Whether the result of an earlier build was used.
     pub(crate) cached: bool,
-    /// The packages that it is made of.
     packages: Vec<PlannedPackage>,
-    /// What is in it, where it is an image of a registry.
-    paths: Option<Arc<Tree>>,
-    stack: Mutex<Option<Stack>>,
+}
+
+/// An image of a registry that was read.
+#[derive(Clone)]
+struct Unfolded {
+    tree: StoredTree,
+    /// Whether an earlier build unpacked it.
+    cached: bool,
 }
 
 impl Roots {
@@ -98,53 +117,91 @@ impl Roots {
         }
         let title = format!("root of {name}: {} packages", planned.packages.len());
         let (result, cached) = context.told(Activity::Root, &title, |id| {
-            if let Some(result) = context.earlier::<RootResult>(&action)? {
+            if let Some(result) = context.earlier::<RootResult>(&action, Standing::default())? {
                 return Ok(((result, true), Ending::Cached));
             }
             let result = make(context, id, (name, &title), planned, emulator, epoch)?;
-            context.keep(&action, &result)?;
+            context.keep(&action, &result, Standing::default())?;
             Ok(((result, false), Ending::Done))
         })?;
-        let packages = planned.packages.clone();
-        let root = Arc::new(Root { action, result, cached, packages, paths: None, stack: Mutex::new(None) });
+        let content = Content::Packages(Configured { result, cached, packages: planned.packages.clone() });
+        let root = Arc::new(Root { action, content, stack: Mutex::new(None) });
         made.insert(action, Arc::clone(&root));
         Ok(root)
     }
 
-    /// Gives the root that an image of a registry is.
-    pub(crate) fn image(&self, context: &Context<'_>, planned: &PlannedImage) -> Result<Arc<Root>, BuildError> {
+    /// Gives the root that an image of a registry is. Nothing is read of it yet.
+    pub(crate) fn image(&self, planned: &PlannedImage) -> Arc<Root> {
         let action = base::action(planned);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(root) = made.get(&action) {
-            return Ok(Arc::clone(root));
-        }
-        let base = base::get(context, planned)?;
-        let parts = vec![RootPart { tree: base.tree.digest(), hidden: BTreeSet::new() }];
-        let delta = small_tree(context, Vec::<(CleanPath, Made)>::new(), Epoch::default())?;
-        let result = RootResult { parts, delta, record: RunRecord::default() };
-        let paths = Some(Arc::clone(base.tree.manifest()));
-        let root = Arc::new(Root {
-            action,
-            result,
-            cached: base.cached,
-            packages: Vec::new(),
-            paths,
-            stack: Mutex::new(None),
+        let root = made.entry(action).or_insert_with(|| {
+            let content = Content::Image(planned.clone(), Mutex::new(None));
+            Arc::new(Root { action, content, stack: Mutex::new(None) })
         });
-        made.insert(action, Arc::clone(&root));
-        Ok(root)
+        Arc::clone(root)
     }
 }
 
 impl Root {
     /// Gives the path that something which is copied to a place has in it.
-    pub(crate) fn place(&self, to: &AbsolutePath) -> AbsolutePath {
-        match &self.paths {
-            Some(paths) => outputs::through(paths, to),
-            None => outputs::in_debian(to),
+    pub(crate) fn place(&self, context: &Context<'_>, to: &AbsolutePath) -> Result<AbsolutePath, BuildError> {
+        match &self.content {
+            Content::Image(planned, read) => base::place(context, planned, to, || unfolded(context, planned, read)),
+            Content::Packages(_) => Ok(outputs::in_debian(to)),
         }
     }
 
+    /// Gives what came of configuring packages; `None` of an image of a registry.
+    pub(crate) fn configured(&self) -> Option<&Configured> {
+        match &self.content {
+            Content::Packages(configured) => Some(configured),
+            Content::Image(..) => None,
+        }
+    }
+
+    /// Says whether it is an image of a registry that this build unpacked.
+    pub(crate) fn was_unpacked(&self) -> bool {
+        let Content::Image(_, read) = &self.content else { return false };
+        read.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|read| !read.cached)
+    }
+
+    /// Gives the layers of the root: the merged packages, and what scripts made of them; or the image.
+    pub(crate) fn stack(&self, context: &Context<'_>) -> Result<Stack, BuildError> {
+        let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
+        if stack.is_none() {
+            let mut made = Stack::default();
+            match &self.content {
+                Content::Packages(configured) => {
+                    made.push(configured.merged(context)?);
+                    made.push_tree(context, &configured.result.delta)?;
+                }
+                Content::Image(planned, read) => {
+                    let tree = unfolded(context, planned, read)?.digest();
+                    made.push(merged(context, &[RootPart { tree, hidden: BTreeSet::new() }])?);
+                }
+            }
+            *stack = Some(made);
+        }
+        Ok(stack.clone().expect("it was just made"))
+    }
+}
+
+/// Gives the tree of an image of a registry, which is brought and unpacked when it is first asked for.
+fn unfolded(
+    context: &Context<'_>,
+    planned: &PlannedImage,
+    read: &Mutex<Option<Unfolded>>,
+) -> Result<StoredTree, BuildError> {
+    // Whoever needs the same waits.
+    let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(read) = &*read {
+        return Ok(read.tree.clone());
+    }
+    let base::Base { tree, cached, .. } = base::get(context, planned)?;
+    Ok(read.insert(Unfolded { tree, cached }).tree.clone())
+}
+
+impl Configured {
     /// Tells which paths packages lose to others: the package's place, and the path.
     pub(crate) fn hide(&self, mut tell: impl FnMut(usize, &CleanPath)) {
         for (index, part) in self.result.parts.iter().enumerate() {
@@ -157,20 +214,6 @@ impl Root {
         self.result.parts.last().map(|part| part.tree).into_iter().chain([self.result.delta])
     }
 
-    /// Gives the layers of the root: the merged packages, and what scripts made of them.
-    pub(crate) fn stack(&self, context: &Context<'_>) -> Result<Stack, BuildError> {
-        let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
-        if stack.is_none() {
-            let mut made = Stack::default();
-            made.push(self.merged(context)?);
-            made.push_tree(context, &self.result.delta)?;
-            *stack = Some(made);
-        }
-        Ok(stack.clone().expect("it was just made"))
-    }
-}
-
-impl Root {
     /// Merges the packages. Where the root is a result of another store, or trees of it are gone, they are unpacked first.
     fn merged(&self, context: &Context<'_>) -> Result<Sheet, BuildError> {
         match merged(context, &self.result.parts) {

@@ -32,6 +32,9 @@ pub(crate) const HOST_NAME: &str = "bulla";
 /// How much of a failed step's output its error shows, in bytes.
 const TAIL: usize = 4096;
 
+/// The most files of which it is kept that they were given capabilities.
+const MAX_CAPABLE: usize = 1000;
+
 /// A command with everything resolved.
 pub(crate) struct Run<'a> {
     /// What it is, for people.
@@ -193,6 +196,8 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     let adopted = adopted.map_err(|error| confidential::without_secrets(error, context.secrets))?;
     let dropped = adopted.dropped.iter().map(|dropped| format!("{} {}", dropped.what, dropped.path));
     record.dropped = dropped.collect();
+    let given = |file: bulla_store::Stripped| Some((file.path, file.capabilities?.everywhere().to_string()));
+    record.capabilities = adopted.stripped.into_iter().filter_map(given).take(MAX_CAPABLE).collect();
     Ok(RunResult { delta: adopted.tree.digest(), log: log.finish(None)?, record })
 }
 
@@ -298,6 +303,7 @@ fn record(outcome: &Outcome, refusals: Vec<Refused>) -> RunRecord {
         usage: Used::from(&outcome.usage),
         isolation: Enforced::from(&outcome.isolation),
         dropped: Vec::new(),
+        capabilities: BTreeMap::new(),
         caches: Vec::new(),
         pulled: BTreeMap::new(),
     }

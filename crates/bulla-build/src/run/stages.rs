@@ -7,7 +7,7 @@ use std::{
 
 use bulla_model::{
     CleanPath, Digest, Epoch, Tree,
-    plan::{Plan, PlannedBase, PlannedStage, PlannedStep},
+    plan::{Plan, PlannedBase, PlannedImage, PlannedStage, PlannedStep},
     spec::{Identity, Name, OnRefusal, Seen, StepRef, stage_label},
 };
 use bulla_sandbox::Privileges;
@@ -25,7 +25,7 @@ use super::{
     roots::{Root, Roots},
     sandboxed::{self, Run},
     stack::{Sheet, Stack},
-    supply::Whose,
+    supply::{Standing, Whose},
 };
 use crate::event::{Activity, Ending, Event};
 
@@ -50,8 +50,8 @@ pub(crate) struct Ended {
     /// What was brought in and what steps changed, the lowest first.
     pub(crate) deltas: Vec<Delta>,
     pub(crate) outputs: BTreeMap<Name, OutputResult>,
-    /// Whether something of it stands on what was read from a cache.
-    pub(crate) tainted: bool,
+    /// What it stands on.
+    pub(crate) stands: Standing,
 }
 
 /// A step that was run, or whose earlier result was used.
@@ -104,21 +104,40 @@ impl Stages<'_> {
         ended: &BTreeMap<Name, Ended>,
         count: usize,
     ) -> Result<Ended, BuildError> {
-        let mut now = self.start(stage, ended)?;
+        let now = self.start(stage, ended)?;
+        let root = Arc::clone(&now.root);
+        let ran = self.run_steps_on(stage, ended, count, now);
+        if let PlannedBase::Image(name) = &stage.base
+            && let Some(planned) = self.plan.images.get(name)
+            && root.was_unpacked()
+        {
+            self.note_base(stage, planned, StepOutcome::Ran);
+        }
+        ran
+    }
+
+    fn run_steps_on(
+        &self,
+        stage: &PlannedStage,
+        ended: &BTreeMap<Name, Ended>,
+        count: usize,
+        mut now: Ended,
+    ) -> Result<Ended, BuildError> {
         for copy in &stage.copy {
             let output = output_of(ended, &copy.from.stage, &copy.from.output)?;
-            now.tainted |= output.tainted;
-            let digest = outputs::place(self.context, output, &now.root.place(&copy.to), self.plan.epoch)?;
+            now.stands = now.stands.and(output.stands);
+            let digest =
+                outputs::place(self.context, output, &now.root.place(self.context, &copy.to)?, self.plan.epoch)?;
             let origin = LayerOrigin::Copy { output: copy.from.to_string(), to: copy.to.to_string() };
             now.deltas.push(Delta { origin, digest });
         }
         for (index, step) in stage.steps.iter().take(count).enumerate() {
-            let (digest, tainted) = self.step(stage, index, step, &now)?;
-            now.tainted |= tainted;
+            let (digest, stands) = self.step(stage, index, step, &now)?;
+            now.stands = stands;
             now.deltas.push(Delta { origin: journal::left_by(&self.label(stage), index + 1), digest });
             if now.deltas.len() > MAX_DELTAS {
                 let digests: Vec<Digest> = now.deltas.iter().map(|delta| delta.digest).collect();
-                let digest = outputs::merge(self.context, &digests, self.plan.epoch)?;
+                let digest = outputs::merge(self.context, &digests, now.stands, self.plan.epoch)?;
                 now.deltas = vec![Delta { origin: LayerOrigin::Merged, digest }];
             }
         }
@@ -141,19 +160,10 @@ impl Stages<'_> {
             PlannedBase::Stage(name) => ended.get(name).cloned().ok_or_else(|| internal("a stage that had not ended")),
             PlannedBase::Image(name) => {
                 let planned = self.plan.images.get(name).ok_or_else(|| internal("an image without a plan"))?;
-                let root = self.roots.image(self.context, planned);
-                self.journal.push(StepNote {
-                    stage: self.label(stage),
-                    step: 0,
-                    title: format!("base {}", planned.reference),
-                    action: base::action(planned),
-                    outcome: journal::outcome(&root, |root| root.cached),
-                    forced: false,
-                    delta: None,
-                    inputs: journal::base_inputs(&planned.reference, planned),
-                });
-                let root = root?;
-                Ok(Ended { root, deltas: Vec::new(), outputs: BTreeMap::new(), tainted: false })
+                let root = self.roots.image(planned);
+                // When something reads it, it may turn out that it has to be unpacked.
+                self.note_base(stage, planned, StepOutcome::Cached);
+                Ok(Ended { root, deltas: Vec::new(), outputs: BTreeMap::new(), stands: Standing::default() })
             }
             PlannedBase::Root(name) => {
                 let planned = self.plan.roots.get(name).ok_or_else(|| internal("a root without a plan"))?;
@@ -165,26 +175,41 @@ impl Stages<'_> {
                     step: 0,
                     title: "maintainer scripts".to_owned(),
                     action: Roots::action(planned, emulator, self.plan.epoch),
-                    outcome: journal::outcome(&root, |root| root.cached),
+                    outcome: journal::outcome(&root, |root| root.configured().is_none_or(|root| root.cached)),
                     forced: self.context.is_forced_wholly(),
                     delta: None,
                     inputs: journal::root_inputs(planned, self.plan.epoch),
                 });
                 let root = root?;
-                self.note(stage, 0, "maintainer scripts", (root.action, root.cached, false), &root.result.record);
-                Ok(Ended { root, deltas: Vec::new(), outputs: BTreeMap::new(), tainted: false })
+                if let Some(made) = root.configured() {
+                    self.note(stage, 0, "maintainer scripts", (root.action, made.cached, false), &made.result.record);
+                }
+                Ok(Ended { root, deltas: Vec::new(), outputs: BTreeMap::new(), stands: Standing::default() })
             }
         }
     }
 
-    /// Runs a step, or takes its earlier result. Gives what it changed, and whether that is tainted.
+    fn note_base(&self, stage: &PlannedStage, planned: &PlannedImage, outcome: StepOutcome) {
+        self.journal.push(StepNote {
+            stage: self.label(stage),
+            step: 0,
+            title: format!("base {}", planned.reference),
+            action: base::action(planned),
+            outcome,
+            forced: false,
+            delta: None,
+            inputs: journal::base_inputs(&planned.reference, planned),
+        });
+    }
+
+    /// Runs a step, or takes its earlier result. Gives what it changed, and what that stands on.
     fn step(
         &self,
         stage: &PlannedStage,
         index: usize,
         step: &PlannedStep,
         now: &Ended,
-    ) -> Result<(Digest, bool), BuildError> {
+    ) -> Result<(Digest, Standing), BuildError> {
         let context = self.context;
         let title = format!("{} {}/{}: {}", self.label(stage), index + 1, stage.steps.len(), step.title);
         let platform = Some(self.plan.platform).filter(|one| !one.is_build() && !stage.platform.is_build());
@@ -204,8 +229,10 @@ impl Stages<'_> {
             dependencies: dependencies::pins(&lock_files),
         };
         let (action, forced) = (inputs.action(), context.is_forced(&stage.name, index + 1));
+        let given = now.stands.and(Standing { tainted: false, secret: !step.secrets.is_empty() });
+        let with = |result: &RunResult| given.and(Standing { tainted: result.record.read_a_cache(), secret: false });
         let ran = context.told(Activity::Step, &title, |id| {
-            if !forced && let Some((result, whose)) = context.earlier_of::<RunResult>(&action)? {
+            if !forced && let Some((result, whose)) = context.earlier_of::<RunResult>(&action, given)? {
                 // What is of the own store was noted when it ran.
                 if whose == Whose::Others {
                     self.keep_manifests(step, &sources);
@@ -239,8 +266,7 @@ impl Stages<'_> {
             };
             let mut result = sandboxed::run(context, id, run)?;
             result.record.caches = caches.uses();
-            let tainted = now.tainted || result.record.read_a_cache();
-            context.keep_as(&action, &result, tainted)?;
+            context.keep(&action, &result, with(&result))?;
             caches.keep(context, limits(context, stage).disk);
             Ok(((result, false), Ending::Done))
         });
@@ -264,8 +290,8 @@ impl Stages<'_> {
             inputs: inputs.kept(context.store),
         });
         let (result, cached) = ran?;
-        let tainted = now.tainted || result.record.read_a_cache();
-        self.note(stage, index + 1, &step.title, (action, cached, tainted), &result.record);
+        let stands = with(&result);
+        self.note(stage, index + 1, &step.title, (action, cached, stands.tainted), &result.record);
         let word = match stage.on_refusal {
             OnRefusal::Record => None,
             OnRefusal::Fail => Some("fail"),
@@ -275,7 +301,7 @@ impl Stages<'_> {
             Some(word) if !result.record.refusals.is_empty() => {
                 Err(BuildError::Refused { title, refusals: result.record.refusals, word })
             }
-            _ => Ok((result.delta, tainted)),
+            _ => Ok((result.delta, stands)),
         }
     }
 
@@ -385,7 +411,7 @@ impl Stages<'_> {
                 Action::Output { format: FORMAT, layers: &layers, sources: &all, path: &text, owners: &owners }
                     .digest();
             let context = self.context;
-            let mut result = match context.earlier::<OutputResult>(&action)? {
+            let mut result = match context.earlier::<OutputResult>(&action, now.stands)? {
                 Some(result) => result,
                 None => {
                     if stack.is_none() {
@@ -395,11 +421,11 @@ impl Stages<'_> {
                     }
                     let Some((stack, merged)) = &stack else { continue };
                     let result = outputs::take(context, stage, name, path, stack, merged, self.plan.epoch)?;
-                    context.keep_as(&action, &result, now.tainted)?;
+                    context.keep(&action, &result, now.stands)?;
                     result
                 }
             };
-            result.tainted = now.tainted;
+            result.stands = now.stands;
             found.insert(name.clone(), result);
         }
         Ok(found)

@@ -14,15 +14,15 @@ use super::{
 };
 use crate::assemble::Assembled;
 
-/// A kind of inputs of the lock.
+/// Inputs of the lock that are read together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// Sources that do not lie in the project.
     Sources,
     /// Packages.
     Packages,
-    /// Images that a stage or the image starts from.
-    Images,
+    /// An image that a stage or the image starts from, by the digest of its manifest.
+    Image(Digest),
 }
 
 /// The result of an action of this build, which other stores may have.
@@ -40,7 +40,7 @@ pub struct Made {
 
 /// Gives a build what its store does not have. Called from several threads at once.
 pub trait Supply: Send + Sync {
-    /// Makes sure that all inputs of a kind are in the store.
+    /// Makes sure that inputs are in the store.
     ///
     /// # Errors
     /// When one cannot be had.
@@ -108,10 +108,21 @@ pub(crate) trait Shared: Serialize + DeserializeOwned {
     fn blobs(&self) -> Vec<Descriptor> {
         Vec::new()
     }
+}
 
-    /// Says whether it follows from its action alone. What read anything else stays in the store that made it.
-    fn may_be_shared(&self) -> bool {
-        true
+/// What a result stands on, beside what its action holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// On what was read from a cache: it does not follow from its action alone, and stays in the store that made it.
+    pub(crate) tainted: bool,
+    /// On what a step left that had secrets: it stays there where the settings say so.
+    pub(crate) secret: bool,
+}
+
+impl Standing {
+    /// Gives what two together stand on.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self { tainted: self.tainted || other.tainted, secret: self.secret || other.secret }
     }
 }
 
@@ -157,18 +168,20 @@ pub(crate) enum Whose {
 impl Context<'_> {
     /// Looks up the result of an action, in the store and then in those of others, unless the settings say that none counts.
     /// When this try wants to know, a result counts only with its trees.
-    pub(crate) fn earlier<T: Shared>(&self, action: &Digest) -> Result<Option<T>, BuildError> {
-        Ok(self.earlier_of(action)?.map(|(result, _)| result))
+    pub(crate) fn earlier<T: Shared>(&self, action: &Digest, stands: Standing) -> Result<Option<T>, BuildError> {
+        Ok(self.earlier_of(action, stands)?.map(|(result, _)| result))
     }
 
     /// As [`Context::earlier`], and says whose store it is from.
-    pub(crate) fn earlier_of<T: Shared>(&self, action: &Digest) -> Result<Option<(T, Whose)>, BuildError> {
+    pub(crate) fn earlier_of<T: Shared>(
+        &self,
+        action: &Digest,
+        stands: Standing,
+    ) -> Result<Option<(T, Whose)>, BuildError> {
         if let Some((result, tainted)) = self.result_tainted::<T>(action)?
             && self.is_whole(&result)?
         {
-            if !tainted {
-                self.tell(action, &result);
-            }
+            self.tell(action, &result, stands.and(Standing { tainted, secret: false }));
             return Ok(Some((result, Whose::Own)));
         }
         if self.is_forced_wholly() {
@@ -181,26 +194,20 @@ impl Context<'_> {
         })
     }
 
-    /// Keeps the result of an action, and tells of it.
-    pub(crate) fn keep<T: Shared>(&self, action: &Digest, result: &T) -> Result<(), BuildError> {
-        self.keep_as(action, result, false)
-    }
-
-    /// As [`Context::keep`], of a result that may stand on what was read from a cache: nobody is told of that.
-    pub(crate) fn keep_as<T: Shared>(&self, action: &Digest, result: &T, tainted: bool) -> Result<(), BuildError> {
-        record::keep_as(self.store, action, result, tainted)?;
-        if !tainted {
-            self.tell(action, result);
-        }
+    /// Keeps the result of an action, and tells of it where others may have it.
+    pub(crate) fn keep<T: Shared>(&self, action: &Digest, result: &T, stands: Standing) -> Result<(), BuildError> {
+        record::keep_as(self.store, action, result, stands.tainted)?;
+        self.tell(action, result, stands);
         Ok(())
     }
 
-    fn tell<T: Shared>(&self, action: &Digest, result: &T) {
-        if result.may_be_shared() {
-            let text = serde_json::to_string(result).expect("a result has no key that JSON cannot have");
-            let (trees, blobs) = (result.trees(), result.blobs());
-            self.supply.made(Made { action: *action, result: text, trees, blobs });
+    fn tell<T: Shared>(&self, action: &Digest, result: &T, stands: Standing) {
+        if stands.tainted || (stands.secret && self.settings.secret_steps_stay) {
+            return;
         }
+        let text = serde_json::to_string(result).expect("a result has no key that JSON cannot have");
+        let (trees, blobs) = (result.trees(), result.blobs());
+        self.supply.made(Made { action: *action, result: text, trees, blobs });
     }
 
     fn is_whole<T: Shared>(&self, result: &T) -> Result<bool, BuildError> {

@@ -5,7 +5,7 @@ use std::io;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Sha256, Sha512};
 
-use super::ReadSeek;
+use super::{ReadSeek, go::dirhash};
 
 /// A hash of a native lock file that is strong enough to pin by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,8 +14,10 @@ pub enum Hash {
     Sha256([u8; 32]),
     /// The SHA-512 of the file.
     Sha512([u8; 64]),
-    /// `h1:` of Go: the SHA-256 of a list of the files in a zip archive, or of a `go.mod` (golang.org/x/mod/sumdb/dirhash, "Hash1").
-    Go1([u8; 32]),
+    /// `h1:` of a module of Go: the SHA-256 of a list of the files in its zip archive (golang.org/x/mod/sumdb/dirhash, "Hash1").
+    GoZip([u8; 32]),
+    /// `h1:` of the `go.mod` of a module of Go: the same of a list that has this one file.
+    GoMod([u8; 32]),
 }
 
 /// Text that is no such hash.
@@ -43,7 +45,7 @@ impl Hash {
         }
     }
 
-    /// Reads base64 text of an algorithm, as subresource integrity (W3C) and Go have it: `sha512`, `sha256` or `h1`.
+    /// Reads base64 text of an algorithm, as subresource integrity (W3C) has it: `sha512` or `sha256`.
     ///
     /// # Errors
     /// When the algorithm is another, or the text is no such hash.
@@ -53,12 +55,25 @@ impl Hash {
         match algorithm {
             "sha512" => bytes()?.try_into().map(Self::Sha512).map_err(|_| malformed()),
             "sha256" => bytes()?.try_into().map(Self::Sha256).map_err(|_| malformed()),
-            "h1" => bytes()?.try_into().map(Self::Go1).map_err(|_| malformed()),
             _ => Err(ParseHashError::Algorithm(algorithm.chars().take(20).collect())),
         }
     }
 
-    /// Says whether these bytes are meant.
+    /// Reads a sum of `go.sum`, `h1:` and base64 text, which does not say itself whether it is of a module's files or of its `go.mod`.
+    ///
+    /// # Errors
+    /// When the algorithm is another, or the text is no such sum.
+    pub fn from_go(sum: &str, of_go_mod: bool) -> Result<Self, ParseHashError> {
+        let malformed = || ParseHashError::Malformed(sum.chars().take(140).collect());
+        let (algorithm, text) = sum.split_once(':').ok_or_else(malformed)?;
+        if algorithm != "h1" {
+            return Err(ParseHashError::Algorithm(algorithm.chars().take(20).collect()));
+        }
+        let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(malformed)?;
+        Ok(if of_go_mod { Self::GoMod(bytes) } else { Self::GoZip(bytes) })
+    }
+
+    /// Says whether these bytes are meant. What is no archive at all, or one that may not be unfolded, is not.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -67,7 +82,8 @@ impl Hash {
         match self {
             Self::Sha256(expected) => Ok(digest::<Sha256>(body)? == expected),
             Self::Sha512(expected) => Ok(digest::<Sha512>(body)? == expected),
-            Self::Go1(_) => Err(io::Error::other("Go's sums are not read yet")),
+            Self::GoZip(expected) => Ok(dirhash::of_zip(body)?.is_some_and(|found| found == *expected)),
+            Self::GoMod(expected) => Ok(dirhash::of_go_mod(body)?.is_some_and(|found| found == *expected)),
         }
     }
 }
@@ -77,7 +93,7 @@ impl std::fmt::Display for Hash {
         match self {
             Self::Sha256(bytes) => write!(f, "sha256-{}", STANDARD.encode(bytes)),
             Self::Sha512(bytes) => write!(f, "sha512-{}", STANDARD.encode(bytes)),
-            Self::Go1(bytes) => write!(f, "h1:{}", STANDARD.encode(bytes)),
+            Self::GoZip(bytes) | Self::GoMod(bytes) => write!(f, "h1:{}", STANDARD.encode(bytes)),
         }
     }
 }

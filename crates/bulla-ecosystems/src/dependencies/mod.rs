@@ -11,8 +11,11 @@
 //! 5. [`Native::client`] says how the unmodified client finds it: variables, and files that are mounted where nothing of the project lies.
 //! 6. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
+pub mod cargo;
+pub mod go;
 mod hash;
 pub mod npm;
+pub mod pypi;
 mod repository;
 
 use std::io;
@@ -97,7 +100,9 @@ fn escaped(text: &str) -> String {
 /// Where an artifact may be had.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// A path of the ecosystem's registry, relative to its base; which registry that is for this name, the configuration says.
+    /// A path of the ecosystem's registry, relative to its base; which registry that is for this name, the configuration says. It is
+    /// a relative reference (RFC 3986), percent-encoded as it has to be sent; one that begins with `/` or `../` leads to the same origin
+    /// outside of the base, as pages of Python's registries do.
     Registry(String),
     /// A whole address that the lock file or the registry gave. A lock file that comes from a stranger can have any: it is asked
     /// without credentials of other origins, and never on this machine's own addresses.
@@ -109,8 +114,8 @@ pub enum Place {
 pub struct Question {
     /// The package that it is about: the configuration may have a registry for it alone.
     pub name: String,
-    /// The path, relative to the registry's base.
-    pub path: String,
+    /// Where it is: a path of the ecosystem's registry, or the whole address of a document of another registry, which the lock file names.
+    pub place: Place,
     /// The media types that are accepted, as the `Accept` header has them.
     pub accept: &'static str,
     /// The most bytes that an answer may have.
@@ -181,14 +186,33 @@ pub trait Native: std::fmt::Debug + Send + Sync {
         String::new()
     }
 
-    /// Gives the documents that say where the artifacts are which have no place yet; none when all have.
+    /// Gives what a user should know of a lock file though nothing is wrong with it.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Gives the documents that say where the artifacts are which have no place yet; none when all have. Until all of them are answered,
+    /// [`Native::locked`] gives what the lock file alone says, and a step's key is made of that.
     fn questions(&self) -> Vec<Question>;
+
+    /// Gives the documents by which a registry of the user's own may have artifacts that the lock file has addresses for. They are
+    /// worth asking where the configuration names a registry, before the artifacts are fetched: places there come first. An answer of
+    /// `None`, or one without the files, changes nothing.
+    fn offers(&self) -> Vec<Question> {
+        Vec::new()
+    }
 
     /// Takes the answer to a question: `None` where the registry has no such document.
     ///
     /// # Errors
     /// When it is not what the protocol says, or does not have what the lock file names.
     fn answer(&mut self, question: &Question, bytes: Option<&[u8]>) -> Result<(), ArtifactError>;
+
+    /// Gives what of the answer to a question was used, as an answer to the same question: small, and to be kept beside the artifacts, so that
+    /// the same lock file needs no network a second time.
+    fn kept(&self, _question: &Question) -> Option<Vec<u8>> {
+        None
+    }
 
     /// Gives what a client may ask for at `base`, which is that of [`Native::client`]: documents may have whole addresses. Reads what is
     /// in artifacts where the protocol needs it, and checks that each is the package it is said to be.
@@ -222,6 +246,7 @@ pub fn read(
 ) -> Result<Box<dyn Native>, LockFileError> {
     match ecosystem {
         Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, platform)?)),
+        Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &pypi::Stage::default())?)),
         other => Err(LockFileError {
             file: file.to_string(),
             line: None,

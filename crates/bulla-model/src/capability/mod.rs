@@ -96,6 +96,12 @@ impl Capabilities {
         words.into_iter().chain(self.root).flat_map(u32::to_le_bytes).collect()
     }
 
+    /// Gives the same for every user namespace.
+    #[must_use]
+    pub const fn everywhere(self) -> Self {
+        Self { root: None, ..self }
+    }
+
     /// Says whether all of another file's are among these.
     pub const fn includes(self, other: Self) -> bool {
         other.permitted & !self.permitted == 0

@@ -45,7 +45,8 @@ pub use self::{
     step_ref::{NoSuchStep, StepRef, StepRefError},
     step_secret::{SECRETS_FOLDER, SecretPlace, StepSecret},
     workspace::{
-        Inherited, MemberKind, MemberPattern, Members, Setting, WORKSPACE_FILE, Waiver, Workspace, folder_name,
+        Inherited, MemberKind, MemberPattern, Members, Setting, StorePlace, StorePlaceError, WORKSPACE_FILE, Waiver,
+        Workspace, WorkspaceStore, folder_name, is_branch,
     },
 };
 use crate::{oci::BaseReference, path::CleanPath, platform::Platform, time::Epoch};

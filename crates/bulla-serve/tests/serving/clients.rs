@@ -217,6 +217,6 @@ fn a_table_that_cannot_be_served_is_refused(world: &World) {
     let table = Table { blobs: None, routes: vec![route("/a/../b", Body::Bytes(Vec::new()))] };
     assert!(matches!(Server::start(&world.launcher, &table), Err(Error::Route { .. })));
     let table = Table { blobs: Some("/no/such/folder".into()), routes: Vec::new() };
-    let error = Server::start(&world.launcher, &table).err().expect("it fails");
+    let error = Server::start(&world.launcher, &table).expect_err("it fails");
     assert!(format!("{error:?}").contains("NotFound"), "{error:?}");
 }

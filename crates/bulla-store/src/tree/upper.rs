@@ -14,6 +14,7 @@ use std::{
 
 use bulla_model::{
     CleanPath, Epoch, Tree,
+    capability::{ATTRIBUTE, Capabilities},
     path::printable,
     tree::{Mode, Node, Owner},
 };
@@ -41,6 +42,8 @@ use crate::{
 const MAX_ENTRIES: usize = 4_000_000;
 /// The most bytes that the list of an inode's attributes may have (Linux's `XATTR_LIST_MAX`).
 const MAX_ATTRIBUTES: usize = 65_536;
+/// The most bytes of capabilities of any revision, and one more.
+const MAX_CAPABILITIES: usize = 25;
 
 /// What stands at a path of an upper, for the rules to judge.
 #[derive(Debug, Clone, Copy)]
@@ -104,13 +107,15 @@ pub struct Dropped {
     pub what: &'static str,
 }
 
-/// An extended attribute that was taken away.
+/// An extended attribute that was taken away; or that no manifest tells, where it is of capabilities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stripped {
     /// The file or directory that had it.
     pub path: CleanPath,
     /// The name of the attribute, made printable: `security.capability`.
     pub attribute: String,
+    /// The capabilities that it gave, where it is of those.
+    pub capabilities: Option<Capabilities>,
 }
 
 /// What was taken over of an upper.
@@ -162,8 +167,9 @@ impl Store {
         apply(&root, &tree, &changes)?;
         let tree = changes.delta;
         found.retain(|entry| tree.get(&entry.path).is_some());
-        let shown = |path: &CleanPath| tree.get(path).is_some();
-        let stripped = stripped.into_iter().filter(|stripped| shown(&stripped.path)).collect();
+        // A file that was given capabilities, and is else what it was, is not in the delta.
+        let shown = |stripped: &Stripped| stripped.capabilities.is_some() || tree.get(&stripped.path).is_some();
+        let stripped = stripped.into_iter().filter(shown).collect();
         settle(&root, rules, &tree, &found)?;
         let draft = Scratch::new(inner, "delta")?;
         let to = inner.scratch.sub(draft.name())?;
@@ -372,6 +378,12 @@ fn strip(fd: &std::os::fd::OwnedFd, path: &CleanPath, is_directory: bool) -> rus
         Err(error) => return Err(error),
     };
     let (mut opaque, mut stripped) = (false, Vec::new());
+    let capabilities = |name: &[u8]| {
+        let mut bytes = [0; MAX_CAPABILITIES];
+        let is_it = name == ATTRIBUTE.as_bytes();
+        let length = is_it.then(|| rustix::fs::fgetxattr(fd, ATTRIBUTE, &mut bytes).ok()).flatten()?;
+        Capabilities::decode(bytes.get(..length)?).ok()
+    };
     for name in list.get(..length).unwrap_or_default().split(|b| *b == 0).filter(|name| !name.is_empty()) {
         match name {
             b"user.overlay.opaque" if is_directory && survey::opaque_fd(fd)? => {
@@ -382,14 +394,17 @@ fn strip(fd: &std::os::fd::OwnedFd, path: &CleanPath, is_directory: bool) -> rus
             _ if name.starts_with(b"security.") && name != b"security.capability" => continue,
             _ => {}
         }
+        let capabilities = capabilities(name);
         match rustix::fs::fremovexattr(fd, dir::name(name)) {
             Ok(()) | Err(Errno::NODATA) => {}
             // Attributes that belong to the host (as `trusted.*` do to root) do not enter the store's bytes.
-            Err(Errno::PERM | Errno::OPNOTSUPP) => continue,
+            // So do capabilities to who is root there, and not here; no manifest tells them, but they are told.
+            Err(Errno::PERM | Errno::OPNOTSUPP) if capabilities.is_none() => continue,
+            Err(Errno::PERM | Errno::OPNOTSUPP) => {}
             Err(error) => return Err(error),
         }
         if !name.starts_with(b"user.overlay.") {
-            stripped.push(Stripped { path: path.clone(), attribute: printable(name) });
+            stripped.push(Stripped { path: path.clone(), attribute: printable(name), capabilities });
         }
     }
     Ok((opaque, stripped))

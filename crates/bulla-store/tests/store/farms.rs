@@ -105,6 +105,35 @@ fn missing_trees_are_named() {
 }
 
 #[test]
+fn a_farm_comes_with_its_trees_whether_it_is_there_or_made_anew() {
+    let home = Home::new();
+    let store = home.store();
+    let [a, b] = ["a", "b"].map(|name| tree_of(&store, &[(name, name)]).digest());
+    let parts: Vec<Part> = vec![b.into(), a.into()];
+    let mut made = Vec::new();
+    for edit in [false, false, true] {
+        if edit {
+            std::fs::remove_file(store.farm_of(&parts).unwrap().path().join("a")).unwrap();
+        }
+        let (farm, manifest, trees) = store.farm_and_trees(&parts).unwrap();
+        assert_eq!(farm.path(), store.farm_of(&parts).unwrap().path());
+        assert_eq!(manifest, store.merged(&parts).unwrap());
+        assert_eq!(trees.iter().map(bulla_store::StoredTree::digest).collect::<Vec<_>>(), [b, a], "in their order");
+        assert_eq!(std::fs::read(farm.path().join("a")).unwrap(), b"a");
+        made.push(ino(farm.path()));
+    }
+    assert_eq!(made[0], made[1], "what is there is used");
+    // What was edited was made anew, for `a` was there again; its inode may be one that was freed.
+    let told = store.warnings();
+    assert!(matches!(told.as_slice(), [told] if told.contains("was changed in the store")), "{told:?}");
+    flip(&store.farm_of(&parts).unwrap().path().join("b"));
+    match store.farm_and_trees(&parts) {
+        Err(Error::TreesMissing { digests }) => assert_eq!(digests, [b]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_hidden_file_leaves_its_other_names() {
     let home = Home::new();
     let store = home.store();

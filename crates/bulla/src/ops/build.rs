@@ -63,17 +63,22 @@ pub(crate) struct Wishes {
     pub secrets: Vec<SecretOption>,
 }
 
-/// Builds the image, and gives its digest; `None` where a stage alone was wanted.
+/// Builds the image, and gives it; `None` where a stage alone was wanted.
 ///
 /// # Errors
 /// When a package cannot be fetched, a step fails, or the image cannot be written.
-pub(crate) fn run(session: &Session, project: &Project, lock: &Lock, wishes: &Wishes) -> Result<Option<Digest>> {
+pub(crate) fn run(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    lock: &Lock,
+    wishes: &Wishes,
+) -> Result<Option<Joined>> {
     let (began, start) = (SystemTime::now(), Instant::now());
-    let store = ops::store::open(session)?;
     let journal = Journal::default();
-    let built = attempt(session, &store, project, lock, wishes, &journal);
-    record(session, &store, project, (began, start.elapsed()), built.as_ref(), journal);
-    built.map(|built| built.image.map(|image| image.index.digest))
+    let built = attempt(session, store, project, lock, wishes, &journal);
+    record(session, store, project, (began, start.elapsed()), built.as_ref(), journal);
+    built.map(|built| built.image)
 }
 
 fn attempt(
@@ -113,7 +118,7 @@ fn make(
 ) -> Result<Built> {
     let pins = pins_for(lock, plans, wishes);
     ops::layouts::check(project, &pins)?;
-    let built = match Tiers::open(session, &project.folder)? {
+    let built = match Tiers::open(session, project)? {
         None => {
             fetch_for(session, store, project, &pins, None)?;
             execute(session, store, project, (plans, wishes), (journal, secrets, &Own::new(session, store)))?
@@ -221,7 +226,11 @@ impl Fault for NoSuchPlatform {
     }
 }
 
-fn push(
+/// Pushes an image that was built.
+///
+/// # Errors
+/// When the registry does not take it, or what arrived is not what was sent.
+pub(crate) fn push(
     session: &Session,
     store: &Store,
     project: &Project,
@@ -301,7 +310,7 @@ pub(crate) fn fetch_all(session: &Session, project: &Project, lock: &Lock, wishe
     let store = ops::store::open(session)?;
     let plans = plans(project, lock, wishes)?;
     let pins = pins_for(lock, &plans, wishes);
-    let others = Tiers::open(session, &project.folder)?;
+    let others = Tiers::open(session, project)?;
     fetch_for(session, &store, project, &pins, others.as_ref())?;
     let (journal, secrets, own) = (Journal::default(), Secrets::default(), Own::new(session, &store));
     with_build(session, &store, project, (&plans, wishes), (&journal, &secrets, &own), |build| {
@@ -386,6 +395,7 @@ fn settings(session: &Session, wishes: &Wishes) -> Result<Settings> {
         jobs: wishes.jobs.or(config.jobs).unwrap_or(processors),
         anew: wishes.anew.clone(),
         clean: wishes.clean,
+        secret_steps_stay: config.others.secret_steps_stay,
     })
 }
 

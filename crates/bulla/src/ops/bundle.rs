@@ -59,7 +59,7 @@ pub(crate) fn export(
         return Err(NoDependencies { stage: name.to_string() }.into());
     }
     let store = ops::store::open(session)?;
-    let others = Tiers::open(session, &project.folder)?;
+    let others = Tiers::open(session, project)?;
     build::fetch_for(session, &store, project, lock, others.as_ref())?;
     let contents = Contents {
         name: project.spec.name.to_string(),

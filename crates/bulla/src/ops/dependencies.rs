@@ -148,7 +148,7 @@ impl<'a> Dependencies<'a> {
         ecosystem: Ecosystem,
         question: &bulla_ecosystems::dependencies::Question,
     ) -> Result<Option<Vec<u8>>> {
-        let asked = self.asked(ecosystem, &question.name, &Place::Registry(question.path.clone()), question.limit)?;
+        let asked = self.asked(ecosystem, &question.name, &question.place, question.limit)?;
         let (_, client) = self.registries(ecosystem)?;
         match client.get_into_with(&asked.get, asked.authorization, || Ok(Vec::new()), &|_| {}) {
             Ok((bytes, _)) => Ok(Some(bytes)),

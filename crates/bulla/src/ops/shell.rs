@@ -57,7 +57,7 @@ pub(crate) fn run(session: &Session, project: &Project, lock: &Lock, wish: Wish)
     let wishes = Wishes { target, platforms: [wish.platform].into(), ..Wishes::default() };
     let plans = build::plans(project, lock, &wishes)?;
     let pins = build::pins_for(lock, &plans, &wishes);
-    let others = Tiers::open(session, &project.folder)?;
+    let others = Tiers::open(session, project)?;
     build::fetch_for(session, &store, project, &pins, others.as_ref())?;
     let lender = others.as_ref().map(|others| Lender::new(session, &store, others, project, pins));
     let own = Own::new(session, &store);

@@ -63,7 +63,8 @@ impl<'a> Lender<'a> {
     fn bring(&self, need: Need) -> Result<()> {
         let mut pins = self.pins.clone();
         match need {
-            Need::Images => {
+            Need::Image(manifest) => {
+                pins.images.retain(|_, pin| pin.manifest == manifest);
                 return crate::ops::fetch::images(self.session, self.store, self.project, &pins, Some(self.tiers));
             }
             Need::Sources => pins.packages.clear(),

@@ -6,7 +6,7 @@
 //! have is brought there ([`push`], [`jobs`], [`pack`]).
 //!
 //! Nothing is believed: an input has its digest from the lock, a result its signature. The place of a remote store comes from the
-//! configuration alone.
+//! configuration, or from a workspace where the configuration permits that very place ([`permit`]).
 
 mod artifact;
 mod branch;
@@ -15,7 +15,7 @@ mod inputs;
 mod jobs;
 mod lender;
 mod pack;
-mod place;
+mod permit;
 mod push;
 mod registry;
 mod shelf;
@@ -31,7 +31,10 @@ use std::{
     },
 };
 
-use bulla_model::Digest;
+use bulla_model::{
+    CleanPath, Digest,
+    spec::{AbsolutePath, StorePlace},
+};
 use bulla_store::{PublicKey, SharedStore, SigningKey};
 
 use self::{
@@ -39,8 +42,15 @@ use self::{
     registry::RegistryShelf,
     shelf::{Shelf, ShelfError},
 };
-pub(crate) use self::{inputs::Input, lender::Lender, place::Place};
-use crate::{error::Result, ops, session::Session};
+pub(crate) use self::{inputs::Input, lender::Lender, permit::Permit};
+use crate::{
+    error::Result,
+    ops::{self, project::Project},
+    session::Session,
+};
+
+/// The place of a remote store.
+pub(crate) type Place = StorePlace;
 
 /// What the configuration says of stores of others.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +65,10 @@ pub(crate) struct Others {
     pub trusted_keys: Vec<PublicKey>,
     /// The file of the key that signs results.
     pub signing_key: Option<PathBuf>,
+    /// The remote stores that workspaces may name.
+    pub workspace: Vec<Permit>,
+    /// Whether results of steps that had secrets, and of what stands on them, stay in the own store.
+    pub secret_steps_stay: bool,
 }
 
 /// The stores of others, as one build sees them.
@@ -65,8 +79,10 @@ pub(crate) struct Tiers {
     keys: Vec<PublicKey>,
     /// The key that results are signed with, where this build writes.
     signing: Option<SigningKey>,
-    /// Whether this build writes.
+    /// Whether this build writes to the remote store.
     writes: bool,
+    /// Whether it signs what it keeps in its own store, which may be the shared store of others.
+    signs: bool,
 }
 
 /// The remote store, until it fails.
@@ -83,15 +99,17 @@ impl Tiers {
     ///
     /// # Errors
     /// When the configuration or the signing key cannot be read. A store that cannot be read is a warning.
-    pub(crate) fn open(session: &Session, project: &std::path::Path) -> Result<Option<Self>> {
-        let others = &session.config()?.others;
-        if others.remote.is_none() && others.shared.is_empty() && others.write_from.is_empty() {
+    pub(crate) fn open(session: &Session, project: &Project) -> Result<Option<Self>> {
+        let own = &session.config()?.others;
+        let others = permit::settle(session, own, project);
+        if others.remote.is_none() && others.shared.is_empty() && own.write_from.is_empty() {
             return Ok(None);
         }
-        let branch = session.environment.branch.clone().or_else(|| branch::of(project));
-        let writes = branch::allows(&others.write_from, branch.as_deref());
+        let branch = session.environment.branch.clone().or_else(|| branch::of(&project.folder));
+        let writes = others.remote.is_some() && branch::allows(&others.write_from, branch.as_deref());
         let key = ops::store::signing_key(session)?;
-        if others.remote.is_none() && others.shared.is_empty() && !(writes && key.is_some()) {
+        let signs = own.remote.is_none() && key.is_some() && branch::allows(&own.write_from, branch.as_deref());
+        if others.remote.is_none() && others.shared.is_empty() && !signs {
             return Ok(None);
         }
         let mut shared = Vec::new();
@@ -104,7 +122,7 @@ impl Tiers {
         let mut keys = others.trusted_keys.clone();
         keys.extend(key.as_ref().map(SigningKey::public).filter(|own| !others.trusted_keys.contains(own)));
         let remote = others.remote.clone().map(|place| Remote::open(session, place, writes)).transpose()?;
-        Ok(Some(Self { shared, remote, keys, signing: key.filter(|_| writes), writes }))
+        Ok(Some(Self { shared, remote, keys, signing: key.filter(|_| writes || signs), writes, signs }))
     }
 
     /// Names what was looked into, for people.
@@ -124,7 +142,7 @@ impl Tiers {
 impl Remote {
     fn open(session: &Session, place: Place, writes: bool) -> Result<Self> {
         let shelf: Box<dyn Shelf> = match &place {
-            Place::Folder(path) => Box::new(FolderShelf::new(path)),
+            Place::Folder(path) => Box::new(FolderShelf::new(&folder(path))),
             Place::Registry(reference) => {
                 Box::new(RegistryShelf::new(ops::registries::client(session)?, reference.clone(), writes))
             }
@@ -146,6 +164,13 @@ impl Remote {
             session.warn(&format!("the build goes on without the remote store {place}: {error_text}"));
         }
     }
+}
+
+/// Gives a folder as the system takes it.
+fn folder(path: &AbsolutePath) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    let inner = path.clean().map_or(&[][..], CleanPath::as_bytes);
+    std::path::Path::new("/").join(std::ffi::OsStr::from_bytes(inner))
 }
 
 /// Writes an error and its causes on one line.

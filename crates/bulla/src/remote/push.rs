@@ -26,24 +26,20 @@ use crate::ops;
 impl Lender<'_> {
     /// Brings to others what they do not have, where this build writes.
     pub(crate) fn give(&self) {
-        if !self.tiers.writes || self.session.interrupt.is_set() {
+        if self.session.interrupt.is_set() {
             return;
         }
-        let made = self.own();
-        match (self.tiers.remote(), &self.tiers.signing) {
-            (Some(remote), signing) => {
-                let results = if signing.is_some() { made } else { Vec::new() };
-                self.push(remote, signing.as_ref(), &results);
-            }
-            // Without a remote store the own one may be another's shared store.
-            (None, Some(signing)) if self.tiers.remote.is_none() => {
-                for made in &made {
-                    if let Err(error) = self.sign(signing, made) {
-                        self.session.warn(&format!("a result is not signed: {error}"));
-                    }
+        let (made, signing) = (self.own(), self.tiers.signing.as_ref());
+        if let Some(remote) = self.tiers.remote().filter(|_| self.tiers.writes) {
+            let results: &[Made] = if signing.is_some() { &made } else { &[] };
+            self.push(remote, signing, results);
+        }
+        if let Some(signing) = signing.filter(|_| self.tiers.signs) {
+            for made in &made {
+                if let Err(error) = self.sign(signing, made) {
+                    self.session.warn(&format!("a result is not signed: {error}"));
                 }
             }
-            _ => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bulla_testkit::{TestEnvironment, process, skipped};
 
-use crate::world::{GOOD, World, project};
+use crate::world::{GOOD, World, project, project_with};
 
 /// Mounts an overlay over the folder of the store: the kernel takes no upper directory that lies on another overlay.
 const ON_OVERLAY: &str = "set -e; f=$1; shift; mkdir -p $f/lower $f/upper $f/work $f/store
@@ -28,6 +28,51 @@ fn where_no_overlay_can_be_mounted_the_image_is_the_same() {
     assert_eq!(ran.stdout.trim_end(), digest);
     // Mounted anew, as after a restart.
     assert_eq!(environment.run(&copied, &["build"]).success().stdout.trim_end(), digest);
+}
+
+#[test]
+fn where_no_overlay_can_be_mounted_caches_are_found_and_kept_as_elsewhere() {
+    let Some(world) = World::new("caches on a host without overlays") else { return };
+    if !process::is_root() {
+        return skipped("caches on a host without overlays", "mounting one beneath the store needs root");
+    }
+    // What ran before, whether what changed since is newer than that, and a step that fails with a half-made cache.
+    let step = "grep -q fails hello && echo half >>target/runs && false; echo run >>target/runs; mkdir out; \
+                cat target/runs hello >out/hello; if test -e target/stamp; then \
+                test hello -nt target/stamp && echo newer >>out/hello; test same -nt target/stamp || echo older >>out/hello; fi; \
+                touch target/stamp; ln -s runs target/link; ln target/runs target/more; rm -f target/link target/more";
+    let overlay = &world.environment;
+    let copies = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &world.repo, &world.mirror);
+    // One mount for all builds: a cache of another one is not believed.
+    let folder = copies.folder().to_owned();
+    let (place, pid) = (folder.display().to_string(), folder.join("pid"));
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-m", "sh", "-c", ON_OVERLAY, "sh", &place, "sh", "-c", "echo $$ >$0; exec sleep 3600"]).arg(&pid);
+    let mut mount = process::Background::start(&mut command, &folder.join("mount.log")).expect("unshare can be run");
+    let id = || fs_err::read_to_string(&pid).unwrap_or_default().trim().to_owned();
+    assert!(mount.wait_until(std::time::Duration::from_secs(60), || !id().is_empty()), "it is mounted");
+    // The current folder is entered anew: that of another namespace lies on another mount.
+    let within = format!("exec nsenter -m -t {} sh -c 'cd \"$0\" && exec \"$@\"' \"$PWD\" \"$@\"", id());
+    let copies = copies.through(&["sh", "-c", &within, "sh"]);
+    let built = |environment: &TestEnvironment, is_copied: bool| {
+        let project = project_with("    cache: [/src/app/target]\n", &[step]).file("app/same", "same\n");
+        let mut found = Vec::new();
+        for text in ["hello", "another", "fails", "third"] {
+            project.write("app/hello", format!("{text}\n"));
+            let ran = environment.run(&project, &["build"]);
+            assert_eq!(ran.code, Some(if text == "fails" { 1 } else { 0 }), "{text}: {}", ran.stderr);
+            assert_eq!(ran.stderr.contains("no overlay can be mounted here"), is_copied, "the control: {}", ran.stderr);
+            found.push((ran.stdout, ran.stderr.contains("Read from caches by build/1")));
+        }
+        let told: Vec<bool> = found.iter().map(|(_, told)| *told).collect();
+        assert_eq!(told, [false, true, false, true]);
+        // What is made in it beside does not come out, and the last image is that of two runs and one that was not kept.
+        let shown = environment.run(&project, &["inspect", "--files"]).success().stdout;
+        assert!(!shown.contains("target") && !shown.contains("stamp"), "{shown}");
+        environment.run(&project, &["store", "verify", "--full"]).success();
+        found
+    };
+    assert_eq!(built(&copies, true), built(overlay, false));
 }
 
 #[test]

@@ -395,3 +395,35 @@ fn a_build_without_secrets_asks_for_nothing() {
     let ran = world.build(&project, &["--secret", "id=token,exec=touch made; echo some value"]).failure(3);
     assert!(ran.stderr.contains("no step of the spec asks") && !project.path("made").exists(), "{}", ran.stderr);
 }
+
+#[test]
+fn results_of_steps_with_secrets_stay_where_they_are_when_the_user_says_so() {
+    let Some(world) = World::new("secrets and a remote store") else { return };
+    let project = with_secrets(&[
+        ("mkdir out; cp hello out/hello", ""),
+        ("busybox sha256sum </run/secrets/token >out/sum", TOKEN),
+        ("cp out/sum out/after", ""),
+    ]);
+    let key = crate::remote::new_key(&world.environment);
+    assert!(key.starts_with("ed25519:"));
+    let ran_after = |keys: &str, steps: &str| {
+        let folder = tempfile::Builder::new().prefix("bulla-remote-").tempdir().expect("a folder");
+        let remote = format!("remote = \"file://{}\"\nwrite-from = [\"*\"]\n", folder.path().display());
+        crate::remote::configure(&world.environment, &format!("{remote}{keys}"));
+        let first = build(&world, &project, VALUE, &["--no-cache"]).success();
+        assert_nowhere(&world, &project, &first);
+        assert_eq!(holders(folder.path(), VALUE), [""; 0]);
+        let own = build(&world, &project, VALUE, &[]).success();
+        assert!(own.stderr.contains("0 of 4 steps run") && own.stdout == first.stdout, "{}", own.stderr);
+        let results = files(&folder.path().join("manifests"));
+        let results = results.iter().filter(|path| path.to_string_lossy().contains("/result-")).count();
+        // Another machine with the same key.
+        fs_err::remove_dir_all(world.environment.store()).expect("removed");
+        let ran = build(&world, &project, VALUE, &[]).success();
+        assert!(ran.stderr.contains(steps) && ran.stdout == first.stdout, "{keys}: {}", ran.stderr);
+        results
+    };
+    // The root and the first step follow from nothing secret; what follows the second step may have it.
+    assert_eq!(ran_after("share-secret-steps = false\n", "2 of 4 steps run"), 2);
+    assert_eq!(ran_after("", "0 of 4 steps run"), 6, "the control: steps, the output and the image");
+}

@@ -240,3 +240,66 @@ fn a_container_of_docker_has_the_rights_and_the_control_has_none() {
     assert_eq!(with, "0000000000002400", "cap_net_bind_service is bit 10, cap_net_raw 13");
     assert_eq!(effective("", "plain:1").as_deref(), Some("0000000000000000"));
 }
+
+/// Gives `cap_net_raw+ep` to /usr/bin/look, as `setcap` does, without a library.
+const GRANT: &str = r#"
+static long call(long number, long a, long b, long c, long d, long e) {
+    long answer;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    __asm__ volatile("syscall" : "=a"(answer) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+    return answer;
+}
+static const unsigned value[5] = {0x02000001, 1 << 13, 0, 0, 0};
+void _start(void) {
+    long failed = call(188, (long)"/usr/bin/look", (long)"security.capability", (long)value, sizeof value, 0);
+    call(231, failed != 0, 0, 0, 0, 0);
+}
+"#;
+
+#[test]
+fn what_scripts_that_run_for_an_image_give_to_files_is_dropped_and_said() {
+    const WHAT: &str = "capabilities that scripts give";
+    let Some(mut world) = World::new(WHAT) else { return };
+    if !process::exists("cc") {
+        return skipped(WHAT, "there is no C compiler");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (source, program) = (folder.path().join("grant.c"), folder.path().join("grant"));
+    fs_err::write(&source, GRANT).expect("written");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-static", "-nostdlib", "-fno-stack-protector", "-O1", "-o"]).args([&program, &source]);
+    process::output(&mut compiler).expect("it is compiled");
+    // The package manager of this world runs no script but those before the installation, when all is unpacked.
+    let script = "#!/bin/sh\nset -e\n/usr/bin/grant\nchmod u+s /usr/bin/other\necho made > /usr/bin/new\nchmod 2755 /usr/bin/new\n";
+    let look = Deb::new("look", "1").file("usr/bin/look", 0o755, "look\n").file("usr/bin/other", 0o755, "other\n");
+    let look = look.file("usr/bin/su", 0o4755, "su\n").script("preinst", script);
+    world.publish(&look.file("usr/bin/grant", 0o755, fs_err::read(&program).expect("a program")));
+    let project = |allow: &str| {
+        Project::with_spec(&format!(
+            "bulla: 1\nname: granted\nimage:\n  from: {{debian: trixie, suites: [trixie], packages: [look], \
+             scripts: {{run: to see what they leave}}}}\n  entrypoint: [/usr/bin/look]\n  user: 65532\n{allow}"
+        ))
+    };
+    let plain = project("");
+    let capabilities = "Dropped cap_net_raw=ep of /usr/bin/look, which a maintainer script asks for and \
+                        `image.allow.capabilities` does not give.";
+    let bits =
+        "Dropped set-id bits, which `image.allow.setuid` does not keep: /usr/bin/new, /usr/bin/other, /usr/bin/su.";
+    for what in ["made", "known", "known root, new image"] {
+        if what == "known root, new image" {
+            plain.write("bulla.yaml", plain.read("bulla.yaml").replace("name: granted", "name: again"));
+        }
+        let ran = world.build(&plain, &[]).success();
+        assert!(ran.stderr.contains(capabilities) && ran.stderr.contains(bits), "{what}: {}", ran.stderr);
+    }
+    assert_eq!(rights(&world, &plain), [""; 0]);
+    let given = project(
+        "  allow:\n    capabilities:\n      /bin/look: {grant: cap_net_raw+ep, reason: users ping their hosts}\n    setuid:\n      \
+         /bin/other: as it was\n      /bin/new: as it was\n      /bin/su: as it was\n",
+    );
+    let ran = world.build(&given, &[]).success();
+    assert!(!ran.stderr.contains("Dropped"), "{}", ran.stderr);
+    let found = rights(&world, &given);
+    assert!(found.len() == 4 && found.contains(&"0755 /usr/bin/look [cap_net_raw=ep]".to_owned()), "{found:?}");
+}

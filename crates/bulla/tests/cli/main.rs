@@ -35,6 +35,7 @@ mod watch;
 mod why;
 mod workspace;
 mod workspace_attacks;
+mod workspace_push;
 mod workspace_since;
 #[path = "../attacks/world.rs"]
 #[allow(dead_code, reason = "the attacks use the rest of it")]

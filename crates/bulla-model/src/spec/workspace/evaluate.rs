@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use super::{
-    Bound, Members, Settings, Waiver, Workspace,
+    Bound, Members, Settings, Waiver, Workspace, WorkspaceStore,
     member::MemberPattern,
-    written::{ReleaseKeys, SettingKeys, WaiverKeys, WorkspaceKeys},
+    written::{ReleaseKeys, SettingKeys, StoreKeys, WaiverKeys, WorkspaceKeys},
 };
 use crate::{
     spec::{
@@ -25,8 +25,9 @@ pub(super) fn workspace(file: &File<'_>, keys: &WorkspaceKeys) -> Result<Workspa
     let members = members(&mut context, keys);
     let settings = settings(&mut context, &keys.settings);
     let waivers = waivers(&mut context, &keys.waivers);
+    let store = keys.store.as_ref().map(|keys| store(&mut context, keys));
     match context.problems.is_empty() {
-        true => Ok(Workspace { file: file.name.to_owned(), members, waivers, settings }),
+        true => Ok(Workspace { file: file.name.to_owned(), members, waivers, store, settings }),
         false => Err(context.problems),
     }
 }
@@ -98,6 +99,25 @@ fn releases(context: &mut Context<'_>, debian: &At<Map<Codename, ReleaseKeys>>) 
         (codename.value.0.clone(), release)
     };
     debian.iter().map(release).collect()
+}
+
+fn store(context: &mut Context<'_>, keys: &StoreKeys) -> WorkspaceStore {
+    let branches = keys.write_from.as_ref();
+    if let Some(list) = branches {
+        context.refuse_twice(&list.value, "branch");
+        if list.len() > MAX_ENTRIES {
+            context.wrong(
+                &list.span,
+                format!("the list has more than {MAX_ENTRIES} entries"),
+                "write `*` for any branch",
+            );
+        }
+    }
+    WorkspaceStore {
+        remote: keys.remote.value.0.clone(),
+        write_from: branches.map(|list| list.iter().map(|branch| branch.value.0.clone()).collect()),
+        at: context.position(&keys.remote.span),
+    }
 }
 
 fn waivers(context: &mut Context<'_>, keys: &[At<WaiverKeys>]) -> Vec<Waiver> {

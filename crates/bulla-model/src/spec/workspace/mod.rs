@@ -8,6 +8,7 @@ mod evaluate;
 mod member;
 mod reference;
 mod setting;
+mod store;
 pub(super) mod written;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 pub use self::{
     member::{MemberKind, MemberPattern, Members, folder_name},
     setting::Setting,
+    store::{StorePlace, StorePlaceError, WorkspaceStore, is_branch},
 };
 use super::{Glob, OnRefusal, Position, Release, SpecErrors, evaluate::File};
 use crate::{path::CleanPath, time::Epoch, yaml::Document};
@@ -34,6 +36,8 @@ pub struct Workspace {
     pub members: Members,
     /// The waivers, in the order of the file.
     pub waivers: Vec<Waiver>,
+    /// The remote store that it asks for.
+    pub store: Option<WorkspaceStore>,
     pub(super) settings: Settings,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Workspace,
-    written::{ReleaseKeys, SettingKeys, WaiverKeys, WorkspaceKeys},
+    written::{ReleaseKeys, SettingKeys, StoreKeys, WaiverKeys, WorkspaceKeys},
 };
 use crate::spec::{
     reference::{Section, keys, write},
@@ -31,6 +31,7 @@ waivers:
     setting: root-user
     reason: it binds port 80 until the proxy is there
     until: 2026-12-31
+store: {remote: oci://registry.example/team/bulla, write-from: [main]}
 ```
 
 How it is used:
@@ -43,18 +44,21 @@ How it is used:
 - A setting is what a member has where its `bulla.yaml` says nothing, and a bound: it may be stricter. What is looser is a mistake at its
   line, unless a waiver names the member and the setting and its last day is not over. Settings are a part of the spec as it is
   evaluated, and so of what steps are; a waiver decides only whether a spec is good.
+- `store` names the remote store of the team, for those who permit it: the file may be a stranger's, so nothing is asked of that place until
+  [your own configuration](configuration.md#stores-of-others) permits it. It is no part of what is built.
 - The file is read as a [spec](spec.md) is: the same YAML, the same limits, errors with their lines. Workspaces do not lie in one another.
 
 ";
 
 /// The structs of the workspace in the order of the reference.
-fn sections() -> [Section; 5] {
+fn sections() -> [Section; 6] {
     [
         ("", "The whole file", keys::<WorkspaceKeys>()),
         ("Settings", "`settings`", keys::<SettingKeys>()),
         ("Limits", "`settings.limits`", keys::<LimitKeys>()),
         ("AllowedRelease", "`settings.debian.CODENAME`", keys::<ReleaseKeys>()),
         ("Waiver", "`waivers`", keys::<WaiverKeys>()),
+        ("WorkspaceStore", "`store`", keys::<StoreKeys>()),
     ]
 }
 

@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Setting, member::MemberKind};
+use super::{
+    Setting,
+    member::MemberKind,
+    store::{StorePlace, is_branch},
+};
 use crate::{
     path::CleanPath,
     spec::{
@@ -42,6 +46,30 @@ pub(in crate::spec) struct WorkspaceKeys {
     #[schemars(extend("x-example" = "waivers:\n  - member: services/legacy\n    setting: root-user\n    reason: it binds port 80 until the proxy is there\n    until: 2026-12-31"))]
     #[serde(default)]
     pub(in crate::spec) waivers: Vec<At<WaiverKeys>>,
+    /// The remote store in which inputs and results are kept, for members whose builders permit it in their own configuration. Until
+    /// they do, nothing is asked of it, and a line says what to write there. A `remote` of the configuration holds over it.
+    #[schemars(extend("x-example" = "store: {remote: oci://registry.example/team/bulla, write-from: [main]}"))]
+    #[serde(default)]
+    pub(in crate::spec) store: Option<StoreKeys>,
+}
+
+/// A store that outlives the machine.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a map such as `{remote: oci://registry.example/team/bulla}`"
+)]
+#[schemars(rename = "WorkspaceStore")]
+pub(in crate::spec) struct StoreKeys {
+    /// Where it is: a repository of a registry, or a folder as `file:///PATH`.
+    #[schemars(extend("x-example" = "remote: oci://registry.example/team/bulla"))]
+    pub(in crate::spec) remote: At<PlaceText>,
+    /// The branches from which it is written; `*` is any. It is written from those alone that the configuration of who builds
+    /// names too. By default those that the configuration names.
+    #[schemars(extend("x-example" = "write-from: [main]"))]
+    #[serde(default)]
+    pub(in crate::spec) write_from: Option<At<Vec<At<Branch>>>>,
 }
 
 /// What every member inherits: it is as if the spec said it, and what the spec says itself may only be stricter.
@@ -113,7 +141,7 @@ pub(in crate::spec) struct WaiverKeys {
     pub(in crate::spec) until: At<Day>,
 }
 
-scalars!(MemberText, MemberFolder, ForbidWord, SettingWord, WaiverReason, Day);
+scalars!(MemberText, MemberFolder, ForbidWord, SettingWord, WaiverReason, Day, PlaceText, Branch);
 
 /// Makes the error of a scalar.
 fn wrong<T>(message: impl std::fmt::Display, help: impl std::fmt::Display) -> Result<T, String> {
@@ -247,5 +275,37 @@ impl Scalar for Day {
             || wrong(format_args!("`{text}` is not a day"), "write it as `2026-12-31`"),
             |day| Ok(Self(day)),
         )
+    }
+}
+
+/// The place of a remote store.
+#[derive(Debug, Clone)]
+pub(in crate::spec) struct PlaceText(pub(in crate::spec) StorePlace);
+
+impl Scalar for PlaceText {
+    const NAME: &'static str = "StorePlace";
+    const ABOUT: &'static str = "The place of a remote store: `oci://HOST/NAME` or `file:///PATH`";
+    const PATTERN: Option<&'static str> = Some("^(oci://[^/]+/.+|file:///.+)$");
+
+    fn read(text: &str) -> Result<Self, String> {
+        let place = text.parse().map(Self);
+        place.map_err(|error| format!("{error}\nwrite `oci://HOST/NAME` or `file:///PATH`"))
+    }
+}
+
+/// A branch, or any.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::spec) struct Branch(pub(in crate::spec) String);
+
+impl Scalar for Branch {
+    const NAME: &'static str = "Branch";
+    const ABOUT: &'static str = "The whole name of a branch, or `*` for any";
+    const PATTERN: Option<&'static str> = Some(r"^(\*|[^*]+)$");
+
+    fn read(text: &str) -> Result<Self, String> {
+        match is_branch(text) {
+            true => Ok(Self(text.to_owned())),
+            false => wrong(format_args!("`{text}` is no branch"), "write the whole name of a branch, or `*` for any"),
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Options, build, once};
+use bulla_store::Store;
+
+use super::{Done, Options, PushTo, build, once, shown};
 use crate::{
     error::{CliError, CommandError, Result},
     ops::{
@@ -42,7 +44,54 @@ pub(super) fn run(session: &Session, options: &Options, chosen: &Chosen) -> Resu
         check_names(options, &members, &projects)?;
         members = with_target(session, options, members, &projects)?;
     }
-    workspace::each(session, &members, options.fail_fast, |member| one(session, options, member, chosen.labelled))
+    if !chosen.labelled {
+        return workspace::each(session, &members, options.fail_fast, |member| once(session, options, &member.place));
+    }
+    if members.is_empty() {
+        return Ok(());
+    }
+    // One for all, so that what one build made is there until it was pushed.
+    let store = ops::store::open(session)?;
+    match &options.push {
+        Some(to) => build_and_push(session, options, &members, (&store, to)),
+        None => workspace::each(session, &members, options.fail_fast, |member| {
+            let (_, done) = one(session, options, member, &store)?;
+            done.image.map_or(Ok(()), |image| session.print(&format!("{} {}\n", member.name(), shown(&image, None))))
+        }),
+    }
+}
+
+/// Builds members, and pushes each to a place of its own when all are built: a build that fails leaves every tag as it was.
+fn build_and_push(
+    session: &Session,
+    options: &Options,
+    members: &[Member],
+    (store, to): (&Store, &PushTo),
+) -> Result<()> {
+    let mut built: Vec<(&Member, Project, Done)> = Vec::new();
+    let all_built = workspace::each(session, members, options.fail_fast, |member| {
+        let (project, done) = one(session, options, member, store)?;
+        let member = members.iter().find(|known| *known == member);
+        built.extend(member.map(|member| (member, project, done)));
+        Ok(())
+    });
+    if let Err(error) = all_built {
+        session.say("Nothing was pushed: members are pushed when all are built.");
+        return Err(error);
+    }
+    let mut pushed = 0;
+    let all_pushed = workspace::each(session, members, options.fail_fast, |member| {
+        let Some((_, project, done)) = built.iter().find(|(known, ..)| *known == member) else { return Ok(()) };
+        let Some(image) = &done.image else { return Ok(()) };
+        let reference = to.of(&project.spec.name)?;
+        ops::build::push(session, store, project, (&done.lock, image), &reference)?;
+        pushed += 1;
+        session.print(&format!("{} {}\n", member.name(), shown(image, Some(&reference))))
+    });
+    if all_pushed.is_err() {
+        session.say(&format!("Pushed {pushed} of {} images; standard output has those that are there.", members.len()));
+    }
+    all_pushed
 }
 
 /// Builds the project at hand, if it is affected.
@@ -66,32 +115,33 @@ fn summary(since: &Since, affected: usize, all: usize) -> String {
     }
 }
 
-fn one(session: &Session, options: &Options, member: &Member, labelled: bool) -> Result<()> {
-    if !labelled {
-        return once(session, options, &member.place);
-    }
+/// Builds a member among others.
+fn one(session: &Session, options: &Options, member: &Member, store: &Store) -> Result<(Project, Done)> {
     let mut project = ops::project::load_at(session, &member.place, &BTreeMap::new())?;
     let set = options.set.iter().filter(|(name, _)| project.spec.params.contains_key(name)).cloned();
     let set: BTreeMap<String, String> = set.collect();
     if !set.is_empty() {
         project = ops::project::load_at(session, &member.place, &set)?;
     }
-    match build(session, options, &project)? {
-        Some(built) => session.print(&format!("{} {built}\n", member.name())),
-        None => Ok(()),
-    }
+    let done = build(session, options, &project, None, || Ok(store.clone()))?;
+    Ok((project, done))
 }
 
 /// Refuses what can be said of one image alone.
 fn for_one_image(options: &Options) -> Result<()> {
     let first = [
-        (options.push.is_some(), "--push"),
         (!options.tag.is_empty(), "--tag"),
         (!options.output.is_empty(), "--output"),
         (options.no_cache.iter().any(Option::is_some), "--no-cache=STAGE"),
     ];
-    match first.into_iter().find(|(given, _)| *given) {
-        Some((_, option)) => Err(wrong(&format!("`{option}` is for one image, and several members are built"))),
+    if let Some((_, option)) = first.into_iter().find(|(given, _)| *given) {
+        return Err(wrong(&format!("`{option}` is for one image, and several members are built")));
+    }
+    match options.push.as_ref().filter(|to| !to.is_for_many()) {
+        Some(to) => Err(wrong(&format!(
+            "several members are built, and `--push` names one place: write `{{name}}` where the name of each stands, as in `--push {}`",
+            to.for_many()
+        ))),
         None => Ok(()),
     }
 }
@@ -105,15 +155,18 @@ fn check_params(options: &Options, projects: &[Option<Project>]) -> Result<()> {
     }
 }
 
-/// Two images of one name would be loaded one over the other.
+/// Two images of one name would be loaded, or pushed, one over the other.
 fn check_names(options: &Options, members: &[Member], projects: &[Option<Project>]) -> Result<()> {
     let mut seen: BTreeMap<&str, &Member> = BTreeMap::new();
     for (member, project) in members.iter().zip(projects) {
-        let Some(project) = project.as_ref().filter(|_| options.load) else { continue };
+        let Some(project) = project.as_ref().filter(|_| options.load || options.push.is_some()) else { continue };
+        // What no repository can be called is said before anything is built.
+        options.push.as_ref().map(|to| to.of(&project.spec.name)).transpose()?;
         if let Some(first) = seen.insert(project.spec.name.as_str(), member) {
             let (first, second, name) = (first.name(), member.name(), &project.spec.name);
             return Err(wrong(&format!(
-                "{first} and {second} both have the name `{name}`, and would be loaded as one"
+                "{first} and {second} both have the name `{name}`, and would be {} as one",
+                if options.load { "loaded" } else { "pushed" }
             )));
         }
     }

@@ -1,20 +1,24 @@
 //! `bulla build`: the image.
 
 mod members;
+mod push_to;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use bulla_build::{export::check_name, run::Anew};
+use bulla_build::{assemble::Joined, export::check_name, run::Anew};
 use bulla_model::{
     Kind, Platform,
+    lock::Lock,
     oci::Reference,
     spec::{Name, Source, StepRef, StepRefError, WORKSPACE_FILE},
 };
+use bulla_store::Store;
 use clap::Args;
 
+use self::push_to::PushTo;
 use super::lock::AllowDowngrade;
 use crate::{
     error::{CliError, Result},
@@ -47,6 +51,7 @@ Examples:
   bulla build --secret id=npm,env=NPM_TOKEN for the steps that say `secrets: [npm]`
   bulla build services/shop services/cart   these members of a workspace
   bulla build --since origin/main           what changes since then affect, and why
+  bulla build --push registry.example/team/{name}:1.4    all members, each to its own repository
 
 Standard output has the image's digest alone: DIGEST=$(bulla build). Of several members of a workspace it has a line each, with
 the member's folder before the digest.";
@@ -89,8 +94,11 @@ pub(crate) struct Options {
     load: bool,
 
     /// Push the image to a registry, `HOST/REPOSITORY[:TAG]`, and print its reference with the digest
+    ///
+    /// `{name}` stands for the name of the spec, and is needed for several members of a workspace: each image goes to a place of its
+    /// own. They are pushed when all are built: where a build fails, nothing is pushed.
     #[arg(long, value_name = "REF")]
-    push: Option<Reference>,
+    push: Option<PushTo>,
 
     /// The image's name where it is written or loaded [default: the spec's name]; may be repeated
     #[arg(long, short, value_name = "NAME[:TAG]")]
@@ -199,14 +207,34 @@ fn watch(session: &Session, options: &Options) -> Result<Watch> {
 fn once(session: &Session, options: &Options, place: &Place) -> Result<()> {
     let set: BTreeMap<String, String> = options.set.iter().cloned().collect();
     let project = ops::project::load_at(session, place, &set)?;
-    match build(session, options, &project)? {
-        Some(built) => session.print(&format!("{built}\n")),
+    let push = options.push.as_ref().map(|to| to.of(&project.spec.name)).transpose()?;
+    match build(session, options, &project, push.as_ref(), || ops::store::open(session))?.image {
+        Some(image) => session.print(&format!("{}\n", shown(&image, push.as_ref()))),
         None => Ok(()),
     }
 }
 
-/// Builds a project, and gives what is printed of it: its digest, or where it was pushed to; `None` where a stage alone was wanted.
-fn build(session: &Session, options: &Options, project: &Project) -> Result<Option<String>> {
+/// Writes what is printed of an image: its digest, or where it was pushed to.
+fn shown(image: &Joined, pushed: Option<&Reference>) -> String {
+    let digest = image.index.digest;
+    pushed.map_or_else(|| digest.to_string(), |reference| reference.pinned(digest).to_string())
+}
+
+/// What was built.
+struct Done {
+    lock: Lock,
+    /// `None` where a stage alone was wanted.
+    image: Option<Joined>,
+}
+
+/// Builds a project, and pushes it where that is wanted.
+fn build(
+    session: &Session,
+    options: &Options,
+    project: &Project,
+    push: Option<&Reference>,
+    store: impl FnOnce() -> Result<Store>,
+) -> Result<Done> {
     // What is typed wrong is said before a long build, not after it.
     options.tag.iter().try_for_each(|name| check_name(name))?;
     workspace::tell(session, project);
@@ -235,14 +263,11 @@ fn build(session: &Session, options: &Options, project: &Project) -> Result<Opti
         },
         load: options.load,
         names: if options.tag.is_empty() { vec![project.spec.name.to_string()] } else { options.tag.clone() },
-        push: options.push.clone(),
+        push: push.cloned(),
         secrets: options.secret.clone(),
     };
-    let digest = ops::build::run(session, project, &lock, &wishes)?;
-    Ok(digest.map(|digest| match &wishes.push {
-        Some(reference) => reference.pinned(digest).to_string(),
-        None => digest.to_string(),
-    }))
+    let image = ops::build::run(session, &store()?, project, &lock, &wishes)?;
+    Ok(Done { lock, image })
 }
 
 /// Reads the value of `--no-cache`; without one, every step is meant.

@@ -13,7 +13,7 @@ use std::{
 
 use bulla_model::{
     CleanPath, Epoch,
-    spec::{Inherited, MemberSpec, Waiver, Workspace, folder_name},
+    spec::{Inherited, MemberSpec, Waiver, Workspace, WorkspaceStore, folder_name},
 };
 
 pub(crate) use self::{
@@ -52,6 +52,8 @@ pub(crate) struct Membership {
     pub waived: Vec<Waiver>,
     /// Those that it does not need.
     pub idle: Vec<Waiver>,
+    /// The remote store that the workspace asks for.
+    pub store: Option<WorkspaceStore>,
 }
 
 impl Found {
@@ -70,7 +72,8 @@ impl Found {
     /// Takes apart what a member's spec came out as.
     pub(crate) fn membership(&self, folder: Option<CleanPath>, spec: MemberSpec) -> (bulla_model::Spec, Membership) {
         let MemberSpec { spec, waived, idle } = spec;
-        (spec, Membership { root: self.root.clone(), shown: self.shown.clone(), folder, waived, idle })
+        let (root, shown, store) = (self.root.clone(), self.shown.clone(), self.workspace.store.clone());
+        (spec, Membership { root, shown, folder, waived, idle, store })
     }
 }
 

@@ -1,0 +1,169 @@
+//! How pip and uv find the repository, and why they were not served.
+
+use super::{
+    super::{Client, Request},
+    Pypi,
+    name::{Kind, normalised},
+    package::Pins,
+};
+
+/// Says how clients find the repository.
+pub(super) fn client(base: &str) -> Client {
+    let index = format!("{base}/pypi/simple/");
+    // An empty variable is none to pip and uv, and hides one of an image that the stage starts from.
+    let env = [
+        ("PIP_INDEX_URL", index.as_str()),
+        ("PIP_EXTRA_INDEX_URL", ""),
+        ("PIP_FIND_LINKS", ""),
+        ("PIP_NO_INDEX", ""),
+        ("PIP_PROXY", ""),
+        ("PIP_CERT", ""),
+        // pip reads no file of settings then, be it of the system, the user or the environment.
+        ("PIP_CONFIG_FILE", "/dev/null"),
+        ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+        ("PIP_KEYRING_PROVIDER", "disabled"),
+        ("PIP_NO_CACHE_DIR", "1"),
+        ("PIP_NO_INPUT", "1"),
+        ("PIP_RETRIES", "0"),
+        ("PIP_ROOT_USER_ACTION", "ignore"),
+        // Instead of what lies at home, in the system or beside the project: other indexes there would be asked, and fail.
+        ("UV_CONFIG_FILE", "/dev/null"),
+        ("UV_DEFAULT_INDEX", &index),
+        ("UV_INDEX", ""),
+        ("UV_INDEX_URL", ""),
+        ("UV_EXTRA_INDEX_URL", ""),
+        ("UV_FIND_LINKS", ""),
+        ("UV_HTTP_RETRIES", "0"),
+        ("UV_KEYRING_PROVIDER", "disabled"),
+        ("UV_LINK_MODE", "copy"),
+        ("UV_NO_CACHE", "1"),
+        ("UV_NO_PROGRESS", "1"),
+        ("UV_PYTHON_DOWNLOADS", "never"),
+    ];
+    Client {
+        env: env.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        ..Client::default()
+    }
+}
+
+/// Says why a client was not served.
+pub(super) fn diagnose(pypi: &Pypi, request: &Request) -> Option<String> {
+    let rest = request.path.strip_prefix("/pypi/")?;
+    let lock = &pypi.locked.file;
+    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+        return Some(format!(
+            "Python's packages can be had here and not published; the client sent `{}`",
+            request.method
+        ));
+    }
+    let mut parts = rest.split('/');
+    match (parts.next()?, parts.next(), parts.next(), parts.next()) {
+        ("simple", Some(name), ..) => Some(unlocked(pypi, &normalised(name)?)),
+        ("files", Some(name), Some(version), Some(file)) => {
+            let has = pypi.versions(name);
+            Some(match has.as_slice() {
+                [] => unlocked(pypi, &normalised(name)?),
+                has if has.contains(&version) => {
+                    let file = file.strip_suffix(".metadata").unwrap_or(file);
+                    format!(
+                        "`{file}` of {name} {version} is not among what {lock} names for this platform; {}",
+                        lock_again(pypi)
+                    )
+                }
+                has => {
+                    format!("a client asked for {name} {version}; {lock} has {}. {}", has.join(", "), lock_again(pypi))
+                }
+            })
+        }
+        ("pypi", ..) => Some(format!(
+            "a client asked for the JSON interface of the public registry (`/pypi/{rest}`), which is not there: pip and uv do not need it"
+        )),
+        _ => None,
+    }
+}
+
+/// Says to what pip or uv said last why a version is not there: both find that out by a page.
+pub(super) fn answer_to(pypi: &Pypi, words: &str) -> Option<String> {
+    let pip = "requirement ";
+    let uv = "there is no version of ";
+    let (_, behind) = words.split_once(uv).or_else(|| words.split_once(pip))?;
+    let wanted = behind.split_whitespace().next()?.trim_end_matches([',', '.']);
+    let end = wanted.find(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c))?;
+    let (name, version) = (normalised(&wanted[..end])?, wanted[end..].trim_start_matches(['=', '[', ']']));
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".+!-_<>=~*".contains(c);
+    let has = pypi.versions(&name);
+    if has.is_empty()
+        || version.is_empty()
+        || version.len() > 50
+        || !version.chars().all(plain)
+        || has.contains(&version)
+    {
+        return None;
+    }
+    Some(format!(
+        "a client asked for {name} {version}; {} has {}. {}",
+        pypi.locked.file,
+        has.join(", "),
+        lock_again(pypi)
+    ))
+}
+
+fn unlocked(pypi: &Pypi, name: &str) -> String {
+    let lock = &pypi.locked.file;
+    let of_name = pypi.reading.packages.iter().find(|package| package.name == name);
+    if let Some(package) = of_name {
+        let files = match &package.pins {
+            Pins::Files(files) => files.iter().map(|file| file.file.as_str()).take(3).collect::<Vec<_>>().join(", "),
+            Pins::Hashes(_) => String::new(),
+        };
+        return format!(
+            "{} of {lock} has no file that runs on CPython on Linux, x86-64, glibc ({files} …)",
+            package.shown()
+        );
+    }
+    let built: Vec<&str> = pypi
+        .locked
+        .artifacts
+        .iter()
+        .filter(|artifact| pypi.is_source(artifact))
+        .map(|artifact| artifact.file.as_str())
+        .collect();
+    match built.as_slice() {
+        [] => format!("a client asked for {name}, which {lock} does not have. {}", lock_again(pypi)),
+        built => format!(
+            "a client asked for {name}, which {lock} does not have. When that is to build {} from source: what building needs \
+             (`build-system.requires` of its pyproject.toml) is in no lock file of what is installed. Write it to `build-requirements.in`, run \
+             `pip-compile --generate-hashes build-requirements.in`, and name that too: `dependencies: [{{pypi: {lock}}}, {{pypi: build-requirements.txt}}]`. \
+             Otherwise: {}",
+            built.iter().take(3).copied().collect::<Vec<_>>().join(" or "),
+            lock_again(pypi)
+        ),
+    }
+}
+
+fn lock_again(pypi: &Pypi) -> String {
+    let name = String::from_utf8_lossy(pypi.locked.file.name()).into_owned();
+    let how = match name.as_str() {
+        name if name.ends_with(".lock") => "Run `uv lock`".to_owned(),
+        name if name.ends_with(".toml") => "Export or lock it again".to_owned(),
+        _ => "Add it to what the file is compiled of, run `pip-compile --generate-hashes` or `uv pip compile --generate-hashes`".to_owned(),
+    };
+    format!("{how}, commit the file, build again")
+}
+
+impl Pypi {
+    /// The versions of a package that the lock file has.
+    fn versions(&self, name: &str) -> Vec<&str> {
+        self.reading
+            .packages
+            .iter()
+            .filter(|package| package.name == name)
+            .map(|package| package.version.as_str())
+            .collect()
+    }
+
+    fn is_source(&self, artifact: &super::super::Artifact) -> bool {
+        let meaning = super::name::version(&artifact.version);
+        meaning.and_then(|meaning| super::name::file(&artifact.file, &artifact.name, &meaning)) == Some(Kind::Source)
+    }
+}

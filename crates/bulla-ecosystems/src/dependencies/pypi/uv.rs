@@ -1,0 +1,239 @@
+//! Reads `uv.lock`, version 1.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulla_model::CleanPath;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    super::{Hash, LockFileError, Place},
+    marker::Marker,
+    name,
+    package::{self, File, Formats, Package, Pins, Reading, wrong},
+    tags::Pythons,
+    text::{Lines, parsed},
+};
+
+const LOCK_AGAIN: &str = "make it anew by `uv lock`, commit it, build again";
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Document {
+    version: Option<i64>,
+    requires_python: Option<String>,
+    #[serde(default)]
+    package: Vec<Spanned<Entry>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Entry {
+    name: String,
+    version: Option<String>,
+    source: Source,
+    #[serde(default)]
+    dependencies: Vec<Edge>,
+    #[serde(default)]
+    optional_dependencies: BTreeMap<String, Vec<Edge>>,
+    #[serde(default)]
+    dev_dependencies: BTreeMap<String, Vec<Edge>>,
+    sdist: Option<Published>,
+    #[serde(default)]
+    wheels: Vec<Published>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Source {
+    registry: Option<String>,
+    git: Option<String>,
+    url: Option<String>,
+}
+
+/// What a package needs.
+#[derive(Debug, Deserialize)]
+struct Edge {
+    name: String,
+    version: Option<String>,
+    #[serde(default)]
+    extra: Vec<String>,
+    marker: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Published {
+    url: Option<String>,
+    hash: Option<String>,
+}
+
+/// Reads a lock file.
+pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Reading, LockFileError> {
+    let lines = Lines::of(text);
+    let document: Result<Document, _> = parsed(text, path, &lines, LOCK_AGAIN);
+    // A newer version may be of another shape.
+    let version = match &document {
+        Ok(document) => document.version,
+        Err(_) => parsed::<Version>(text, path, &lines, LOCK_AGAIN)?.version,
+    };
+    match version {
+        Some(1) => {}
+        Some(version) => {
+            let what = format!("it is of version {version}; versions 1 are known");
+            return Err(wrong(path, 1, what, "make it by a uv that writes version 1, or use a newer Bulla"));
+        }
+        None => return Err(wrong(path, 1, "it has no `version`, so it is no uv.lock", LOCK_AGAIN)),
+    }
+    let document = document?;
+    let pythons = match &document.requires_python {
+        Some(text) => Pythons::requiring(text)
+            .ok_or_else(|| {
+                wrong(path, 0, format!("`requires-python = \"{text}\"` is no list of versions"), LOCK_AGAIN)
+            })?
+            .and(stage),
+        None => stage,
+    };
+    let entries: Vec<(u32, &Entry)> =
+        document.package.iter().map(|entry| (lines.at(entry.span().start), entry.get_ref())).collect();
+    let needed =
+        Graph::new(&entries).needed(pythons).map_err(|(at, what)| wrong(path, entries[at].0, what, LOCK_AGAIN))?;
+    let mut packages = Vec::new();
+    for (at, (line, entry)) in entries.iter().enumerate() {
+        if needed[at]
+            && let Some(package) = package(entry, *line, path)?
+        {
+            packages.push(package);
+        }
+    }
+    Ok(Reading { packages, pythons, remarks: Vec::new() })
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: Option<i64>,
+}
+
+/// Makes a package of an entry; `None` for what lies in the source.
+fn package(entry: &Entry, line: u32, path: &CleanPath) -> Result<Option<Package>, LockFileError> {
+    let err = |what: String, hint: &str| wrong(path, line, what, hint);
+    if entry.source.git.is_some() {
+        let what = format!("{} is had from git, which has no hash here", entry.name);
+        return Err(err(
+            what,
+            "take a published version of it, or keep it in the project as a workspace member or path",
+        ));
+    }
+    if entry.source.url.is_some() {
+        let what = format!("{} is had from an address, where a step has no network", entry.name);
+        return Err(err(what, "take it from the registry, or keep it in the project and name its path"));
+    }
+    // A registry may be a folder of the project.
+    let Some(registry) = &entry.source.registry else { return Ok(None) };
+    if !registry.starts_with("https://") && !registry.starts_with("http://") {
+        return Ok(None);
+    }
+    let version = entry.version.as_deref().unwrap_or_default();
+    let (name, meaning) = package::identity(&entry.name, version).map_err(|what| err(what, LOCK_AGAIN))?;
+    let mut files = Vec::new();
+    for published in entry.sdist.iter().chain(&entry.wheels) {
+        let file = one(published, &name, &meaning, line);
+        files.extend(file.map_err(|what| err(format!("{name} {version}: {what}"), LOCK_AGAIN))?);
+    }
+    let (version, formats) = (version.to_owned(), Formats::default());
+    Ok(Some(Package { name, version, meaning, line, formats, pins: Pins::Files(files) }))
+}
+
+/// Reads one file; `None` when it is of a kind that nobody installs any more.
+fn one(published: &Published, name: &str, meaning: &pep440_rs::Version, line: u32) -> Result<Option<File>, String> {
+    let url = published.url.as_deref().ok_or("a file has no `url`")?;
+    let (file, url) = package::address(url)?;
+    let hash = published.hash.as_deref().ok_or_else(|| format!("`{file}` has no hash"))?;
+    let (algorithm, digits) = hash.split_once(':').unwrap_or((hash, ""));
+    let hash = Hash::from_hex(algorithm, digits).map_err(|error| format!("`{file}`: {error}"))?;
+    let kind = name::file(&file, name, meaning).ok_or_else(|| format!("`{file}` is no file of it"))?;
+    Ok(Some(File { file, kind, hashes: vec![hash], places: vec![Place::Url(url)], line }))
+}
+
+/// What needs what.
+struct Graph<'a> {
+    entries: &'a [(u32, &'a Entry)],
+    by_name: BTreeMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Graph<'a> {
+    fn new(entries: &'a [(u32, &'a Entry)]) -> Self {
+        let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (at, (_, entry)) in entries.iter().enumerate() {
+            by_name.entry(&entry.name).or_default().push(at);
+        }
+        Self { entries, by_name }
+    }
+
+    /// Says of each entry whether anything here may need it. What lies in the project is needed with all extras and groups; where
+    /// nothing does, as for scripts, all is.
+    fn needed(&self, pythons: Pythons) -> Result<Vec<bool>, (usize, String)> {
+        let mut needed = vec![false; self.entries.len()];
+        let mut extras: BTreeSet<(usize, &str)> = BTreeSet::new();
+        let mut markers: BTreeMap<&str, bool> = BTreeMap::new();
+        let is_local =
+            |entry: &Entry| entry.source.registry.is_none() && entry.source.git.is_none() && entry.source.url.is_none();
+        let mut open: Vec<(usize, &'a [Edge])> = Vec::new();
+        let any_local = self.entries.iter().any(|(_, entry)| is_local(entry));
+        for (at, (_, entry)) in self.entries.iter().enumerate() {
+            if !any_local || is_local(entry) {
+                needed[at] = true;
+                open.push((at, &entry.dependencies));
+                let more = entry.optional_dependencies.values().chain(entry.dev_dependencies.values());
+                open.extend(more.map(|edges| (at, edges.as_slice())));
+            }
+        }
+        while let Some((from, edges)) = open.pop() {
+            for edge in edges {
+                if let Some(text) = edge.marker.as_deref() {
+                    let known = markers.get(text).copied();
+                    let holds = known.map_or_else(|| Marker::parse(text).map(|marker| marker.may_hold(pythons)), Ok);
+                    let holds = holds.map_err(|what| (from, what))?;
+                    markers.insert(text, holds);
+                    if !holds {
+                        continue;
+                    }
+                }
+                self.follow(edge, &mut needed, &mut extras, &mut open).map_err(|what| (from, what))?;
+            }
+        }
+        Ok(needed)
+    }
+
+    fn follow(
+        &self,
+        edge: &'a Edge,
+        needed: &mut [bool],
+        extras: &mut BTreeSet<(usize, &'a str)>,
+        open: &mut Vec<(usize, &'a [Edge])>,
+    ) -> Result<(), String> {
+        let named = self.by_name.get(edge.name.as_str()).map_or(&[][..], Vec::as_slice);
+        let fits = |at: &&usize| edge.version.is_none() || self.entries[**at].1.version == edge.version;
+        let mut found = false;
+        for at in named.iter().filter(fits) {
+            found = true;
+            let entry = self.entries[*at].1;
+            if !std::mem::replace(&mut needed[*at], true) {
+                open.push((*at, &entry.dependencies));
+            }
+            for extra in &edge.extra {
+                if let Some((extra, edges)) = entry.optional_dependencies.get_key_value(extra)
+                    && extras.insert((*at, extra.as_str()))
+                {
+                    open.push((*at, edges));
+                }
+            }
+        }
+        match found {
+            true => Ok(()),
+            false => Err(format!(
+                "it needs {}{}, of which there is no entry",
+                edge.name,
+                edge.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default()
+            )),
+        }
+    }
+}

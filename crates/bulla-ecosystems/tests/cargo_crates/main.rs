@@ -1,0 +1,272 @@
+//! `Cargo.lock`: read, verified, and served to the real `cargo`.
+
+#[path = "../served/mod.rs"]
+mod served;
+
+mod attacks;
+mod real;
+
+use bulla_ecosystems::dependencies::{LockFileError, Native as _, Place, Question, Request, cargo::Cargo};
+use bulla_testkit::archive::{TarEntry, gzip, tar};
+use served::{Held, Source, document, path, refused};
+use sha2::{Digest as _, Sha256};
+
+const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+const CORP: &str = "sparse+https://cargo.example/index/";
+
+fn read(lock: &str) -> Result<Cargo, LockFileError> {
+    Cargo::read(&Source::of(&[("Cargo.lock", lock)]), &path("Cargo.lock"))
+}
+
+/// Packs a crate.
+fn pack(name: &str, version: &str, manifest: &str) -> Vec<u8> {
+    let folder = format!("{name}-{version}");
+    gzip(&tar(&[
+        TarEntry::file(format!("{folder}/Cargo.toml"), 0o644, manifest),
+        TarEntry::file(format!("{folder}/src/lib.rs"), 0o644, ""),
+    ]))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An entry of a lock file.
+fn entry(name: &str, version: &str, source: &str, bytes: &[u8]) -> String {
+    format!(
+        "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"{source}\"\nchecksum = \"{}\"\n\n",
+        hex(bytes)
+    )
+}
+
+fn places(cargo: &Cargo) -> Vec<Vec<Place>> {
+    cargo.locked().artifacts.iter().map(|artifact| artifact.places.clone()).collect()
+}
+
+#[test]
+fn versions_one_to_four_name_the_same_packages() {
+    let sum = hex(b"x");
+    let packages = format!(
+        "[[package]]\nname = \"app\"\nversion = \"0.1.0\"\ndependencies = [\n \"a\",\n]\n\n{}",
+        entry("a", "1.0.0", CRATES_IO, b"x")
+    );
+    let first = format!(
+        "[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"{CRATES_IO}\"\n\n\
+         [metadata]\n\"checksum a 1.0.0 ({CRATES_IO})\" = \"{sum}\"\n"
+    );
+    let texts = [first, packages.clone(), format!("version = 3\n\n{packages}"), format!("version = 4\n\n{packages}")];
+    for text in texts {
+        let cargo = read(&text).expect("a lock file");
+        let [artifact] = &cargo.locked().artifacts[..] else { panic!("one is from a registry") };
+        assert_eq!((artifact.name.as_str(), artifact.file.as_str()), ("a", "a-1.0.0.crate"));
+        assert_eq!(text.lines().nth(artifact.line as usize - 1), Some("name = \"a\""));
+    }
+    refused(read(&format!("version = 5\n\n{packages}")), Some(1), "it has version 5, and 4 is the newest that is read");
+}
+
+#[test]
+fn mistakes_are_named_with_their_line() {
+    let good = entry("a", "1.0.0", CRATES_IO, b"x");
+    let before = format!("version = 4\n\n{good}");
+    let line = before.lines().count() as u32 + 2;
+    for (more, text) in [
+        (good.clone(), "a 1.0.0 is in it twice, first in line 4".to_owned()),
+        (good.replace("\"a\"", "\"../a\""), "`../a` is no name of a crate".to_owned()),
+        (good.replace("1.0.0", "1.0"), "`1.0` is no version of a".to_owned()),
+        (good.replace("checksum", "other"), "a 1.0.0 has no checksum".to_owned()),
+        (good.replace(&hex(b"x"), "0123"), "`0123` is no checksum of a 1.0.0".to_owned()),
+        (
+            good.replace(CRATES_IO, "git+https://git.example/a?tag=v1#0123"),
+            "a 1.0.0 is from a git repository: `git+https".to_owned(),
+        ),
+        (
+            good.replace(CRATES_IO, "registry+https://git.example/index"),
+            "a registry whose index is a git repository".to_owned(),
+        ),
+        (good.replace(CRATES_IO, "local+x"), "a source that is not known".to_owned()),
+        (good.replace(CRATES_IO, "sparse+https://me:pw@x.example/"), "which is no plain address".to_owned()),
+        (good.replace(CRATES_IO, "sparse+file:///etc/"), "which is no plain address".to_owned()),
+    ] {
+        refused(read(&format!("{before}{more}")), Some(line), &text);
+    }
+    refused(read(&format!("{before}<<<<<<< HEAD\n")), Some(line - 1), "is left of a merge");
+    refused(read(&format!("{before}[[package]]\nname = \"b")), Some(line), "it is no lock file of cargo");
+    refused(read(&format!("{before}[[package]]\nname = 3")), Some(line), "it is no lock file of cargo");
+    refused(Cargo::read(&Source::of(&[]), &path("Cargo.lock")), None, "Cargo.lock: it is not in the source");
+}
+
+#[test]
+fn fifty_thousand_packages_are_read() {
+    let text: String =
+        (0..50_000).map(|at| entry(&format!("crate-{}", at % 5000), &format!("1.{at}.0"), CRATES_IO, b"x")).collect();
+    assert_eq!(read(&format!("version = 4\n\n{text}")).expect("a lock file").locked().artifacts.len(), 50_000);
+}
+
+#[test]
+fn the_registry_says_where_crates_are() {
+    let lock =
+        format!("version = 4\n{}{}", entry("a", "1.0.0", CRATES_IO, b"x"), entry("Abcd_e", "2.0.0+b", CRATES_IO, b"y"));
+    let ask = |config: &str| {
+        let mut cargo = read(&lock).expect("a lock file");
+        let questions = cargo.questions();
+        let [question] = &questions[..] else { panic!("one question, {questions:?}") };
+        assert_eq!(question.place, Place::Registry("config.json".to_owned()));
+        cargo.answer(question, Some(config.as_bytes())).map(|()| {
+            assert!(cargo.questions().is_empty());
+            places(&cargo)
+        })
+    };
+    let urls = |a: &str, b: &str| [a, b].map(|text| vec![Place::Url(text.to_owned())]);
+    assert_eq!(
+        ask(r#"{"dl":"https://dl.example/crates/"}"#).expect("an answer"),
+        urls("https://dl.example/crates/Abcd_e/2.0.0+b/download", "https://dl.example/crates/a/1.0.0/download")
+    );
+    assert_eq!(
+        ask(
+            r#"{"dl":"https://dl.example/{prefix}/{lowerprefix}/{crate}-{version}.crate#{sha256-checksum}","api":"x"}"#
+        )
+        .expect("an answer"),
+        urls(
+            &format!("https://dl.example/Ab/cd/ab/cd/Abcd_e-2.0.0+b.crate#{}", hex(b"y")),
+            &format!("https://dl.example/1/1/a-1.0.0.crate#{}", hex(b"x"))
+        )
+    );
+    for bad in ["", "[]", "{}", r#"{"dl":"file:///etc"}"#, r#"{"dl":"/x"}"#, r#"{"dl":"https://a b"}"#] {
+        let error = ask(bad).expect_err(bad).to_string();
+        assert!(error.starts_with("config.json: "), "{error}");
+    }
+    let mut cargo = read(&lock).expect("a lock file");
+    let question = cargo.questions().remove(0);
+    assert!(cargo.answer(&question, None).is_err());
+}
+
+#[test]
+fn an_index_has_what_manifests_say() {
+    let manifest = r#"
+        [package]
+        name = "Left_pad"
+        version = "1.2.3"
+        links = "pad"
+        rust-version = "1.70"
+        edition = "2021"
+        [features]
+        default = ["std"]
+        std = []
+        more = ["dep:a", "b?/x"]
+        [dependencies]
+        plain = "1"
+        [dependencies.a]
+        version = "2"
+        optional = true
+        default-features = false
+        features = ["x", "y"]
+        [dependencies.renamed]
+        version = "3"
+        package = "original"
+        [build-dependencies.cc]
+        version = "1"
+        [dev_dependencies.old]
+        version = "0.1"
+        [target."cfg(unix)".dependencies.libc]
+        version = "0.2"
+        [lib]
+        name = "left_pad"
+    "#;
+    let bytes = pack("Left_pad", "1.2.3", manifest);
+    let cargo = read(&format!("version = 4\n{}", entry("Left_pad", "1.2.3", CRATES_IO, &bytes))).expect("a lock file");
+    let held = Held(vec![bytes.clone()]);
+    let repository = cargo.repository(&held, "http://127.0.0.1:8123").expect("a good crate");
+    let text = |path: &str| document(&repository, path).unwrap_or_else(|| panic!("{path}: {:?}", repository.routes));
+    assert_eq!(text("/cargo/index/config.json"), r#"{"api":null,"dl":"http://127.0.0.1:8123/cargo/dl"}"#);
+    assert_eq!(text("/cargo/dl/Left_pad/1.2.3/download"), "artifact 0");
+    let dependency = |name: &str, req: &str, kind: &str| {
+        format!(
+            r#"{{"name":"{name}","req":"{req}","features":[],"optional":false,"default_features":true,"target":null,"kind":"{kind}","registry":null,"package":null}}"#
+        )
+    };
+    let expected = [
+        r#"{"name":"a","req":"2","features":["x","y"],"optional":true,"default_features":false,"target":null,"kind":"normal","registry":null,"package":null}"#.to_owned(),
+        dependency("plain", "1", "normal"),
+        dependency("renamed", "3", "normal").replace(r#""package":null"#, r#""package":"original""#),
+        dependency("cc", "1", "build"),
+        dependency("old", "0.1", "dev"),
+        dependency("libc", "0.2", "normal").replace(r#""target":null"#, r#""target":"cfg(unix)""#),
+    ]
+    .join(",");
+    assert_eq!(
+        text("/cargo/index/le/ft/left_pad"),
+        format!(
+            "{{\"name\":\"Left_pad\",\"vers\":\"1.2.3\",\"deps\":[{expected}],\"cksum\":\"{}\",\"features\":{{\"default\":[\"std\"],\"std\":[]}},\
+             \"features2\":{{\"more\":[\"dep:a\",\"b?/x\"]}},\"yanked\":false,\"links\":\"pad\",\"rust_version\":\"1.70\",\"v\":2}}\n",
+            hex(&bytes)
+        )
+    );
+    assert_eq!(repository, cargo.repository(&held, "http://127.0.0.1:8123").expect("the same"));
+}
+
+#[test]
+fn a_name_of_one_registry_is_never_given_for_that_of_another() {
+    let manifest = |more: &str| format!("[package]\nname = \"a\"\nversion = \"1.0.0\"\n{more}");
+    let theirs = format!(
+        "[dependencies.b]\nversion = \"1\"\n[dependencies.c]\nversion = \"1\"\nregistry-index = \"{CORP}\"\n[dependencies.d]\nversion = \"1\"\nregistry-index = \"sparse+https://other.example/\"\n"
+    );
+    let (public, own) = (pack("a", "1.0.0", &manifest("")), pack("a", "1.0.0", &manifest(&theirs)));
+    let lock = format!("version = 4\n{}{}", entry("a", "1.0.0", CRATES_IO, &public), entry("a", "1.0.0", CORP, &own));
+    let mut cargo = read(&lock).expect("a lock file");
+    let files: Vec<&str> = cargo.locked().artifacts.iter().map(|artifact| artifact.file.as_str()).collect();
+    assert_eq!(files, ["a-1.0.0.crate", "https://cargo.example/index/a-1.0.0.crate"]);
+    let questions: Vec<Question> = cargo.questions();
+    let asked: Vec<&Place> = questions.iter().map(|question| &question.place).collect();
+    assert_eq!(
+        asked,
+        [&Place::Registry("config.json".into()), &Place::Url("https://cargo.example/index/config.json".into())]
+    );
+    cargo.answer(&questions[1], Some(br#"{"dl":"https://cargo.example/dl"}"#)).expect("an answer");
+    assert_eq!(places(&cargo), [vec![], vec![Place::Url("https://cargo.example/dl/a/1.0.0/download".into())]]);
+    assert_eq!(cargo.questions(), questions[..1]);
+
+    let repository = cargo.repository(&Held(vec![public, own]), "http://127.0.0.1:1").expect("good crates");
+    let client = cargo.client("http://127.0.0.1:1");
+    let config = String::from_utf8(client.files[&path(".cargo/config.toml")].clone()).expect("UTF-8");
+    let key = config.lines().find_map(|line| line.strip_prefix("replace-with = \"bulla-")).expect("a second registry");
+    let folder = format!("/cargo/registries/{}", key.trim_end_matches('"'));
+    assert!(config.contains("[source.crates-io]\nreplace-with = \"bulla\"\n"), "{config}");
+    assert!(config.contains(&format!("registry = \"{CORP}\"\nreplace-with = \"bulla-{key}\n")), "{config}");
+    assert!(config.contains(&format!("registry = \"sparse+http://127.0.0.1:1{folder}/index/\"")), "{config}");
+    let text = |path: &str| document(&repository, path).expect("it is there");
+    assert_eq!(text("/cargo/dl/a/1.0.0/download"), "artifact 0");
+    assert_eq!(text(&format!("{folder}/dl/a/1.0.0/download")), "artifact 1");
+    assert!(text("/cargo/index/1/a").contains("\"deps\":[]"));
+    let line: serde_json::Value = serde_json::from_str(&text(&format!("{folder}/index/1/a"))).expect("JSON");
+    let of: Vec<_> =
+        line["deps"].as_array().expect("a list").iter().map(|dependency| dependency["registry"].as_str()).collect();
+    assert_eq!(of, [Some("https://github.com/rust-lang/crates.io-index"), None, Some("sparse+https://other.example/")]);
+    let said = cargo.diagnose(&Request { method: "GET".into(), path: format!("{folder}/index/1/b") });
+    assert!(said.expect("known").starts_with("cargo asked for b; Cargo.lock has no version of it."));
+}
+
+#[test]
+fn what_was_not_served_is_explained() {
+    let lock = format!(
+        "version = 4\n{}{}",
+        entry("serde", "1.0.0", CRATES_IO, b"x"),
+        entry("serde", "0.9.0", CRATES_IO, b"y")
+    );
+    let cargo = read(&lock).expect("a lock file");
+    let said = |path: &str| cargo.diagnose(&Request { method: "GET".to_owned(), path: path.to_owned() });
+    assert_eq!(
+        said("/cargo/dl/serde/1.0.1/download").as_deref(),
+        Some(
+            "cargo asked for serde 1.0.1; Cargo.lock has 0.9.0 and 1.0.0. Run `cargo update -p serde`, commit Cargo.lock, build again."
+        )
+    );
+    assert_eq!(
+        said("/cargo/index/li/bc/libc").as_deref(),
+        Some(
+            "cargo asked for libc; Cargo.lock has no version of it. Run `cargo update --workspace`, commit Cargo.lock, build again."
+        )
+    );
+    for other in ["/npm/x", "/cargo/", "/cargo/dl/x", "/cargo/registries/0/index/1/a", "/cargo/index/../a b"] {
+        assert_eq!(said(other), None, "{other}");
+    }
+}

@@ -1,0 +1,125 @@
+//! What lock files of Go and cargo say, and the archives that registries give for them.
+
+use std::io::{self, Cursor};
+
+use bulla_ecosystems::dependencies::{
+    ArtifactError, Bodies, Body, Files, Hash, LockFileError, Native, Place, ReadSeek, Request, cargo::Cargo, go::Go,
+};
+use bulla_model::CleanPath;
+
+/// Each file of a source has the same bytes.
+struct Everywhere<'a>(&'a [u8]);
+
+impl Files for Everywhere<'_> {
+    fn read(&self, _: &CleanPath, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        Ok((self.0.len() as u64 <= limit).then(|| self.0.to_vec()))
+    }
+}
+
+impl Bodies for Everywhere<'_> {
+    fn open(&self, _: usize) -> io::Result<Box<dyn ReadSeek + '_>> {
+        Ok(Box::new(Cursor::new(self.0)))
+    }
+}
+
+/// One file with other bytes than the artifacts have.
+struct Lock<'a>(&'a str);
+
+impl Files for Lock<'_> {
+    fn read(&self, path: &CleanPath, _: u64) -> io::Result<Option<Vec<u8>>> {
+        let is_lock = matches!(path.name(), b"go.sum" | b"Cargo.lock");
+        Ok(is_lock.then(|| self.0.as_bytes().to_vec()))
+    }
+}
+
+fn path(name: &str) -> CleanPath {
+    CleanPath::parse(name).expect("a clean path")
+}
+
+fn said<T>(result: Result<T, LockFileError>) -> Option<T> {
+    result.inspect_err(crate::shown).ok()
+}
+
+/// What holds of every lock file that was read.
+fn check(native: &dyn Native, bytes: &[u8]) {
+    let artifacts = &native.locked().artifacts;
+    let ids: Vec<_> = artifacts.iter().map(|one| (&one.name, &one.version, &one.file)).collect();
+    assert!(ids.iter().collect::<std::collections::BTreeSet<_>>().len() == ids.len(), "each is there once");
+    for artifact in artifacts {
+        assert!(!artifact.hashes.is_empty() && artifact.line > 0);
+        let text = format!("{}{}{}", artifact.name, artifact.version, artifact.file);
+        assert!(!text.contains(|c: char| c.is_control() || c.is_whitespace()), "{text:?}");
+        for place in &artifact.places {
+            let Place::Registry(place) = place else { continue };
+            assert!(!place.split('/').any(|part| matches!(part, "" | "." | "..")), "{place}");
+        }
+    }
+    let asked = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
+    for folder in ["go", "cargo/index", "cargo/dl", "cargo/registries"] {
+        let said = native.diagnose(&Request { method: "GET".to_owned(), path: format!("/{folder}/{asked}") });
+        assert!(said.is_none_or(|said| !said.contains(|c: char| c.is_control())), "{asked:?}");
+    }
+}
+
+fn served(native: &dyn Native, bodies: &dyn Bodies) {
+    let made = native.repository(bodies, "http://127.0.0.1:1");
+    let Ok(repository) = made.inspect_err(|error: &ArtifactError| crate::shown(error)) else { return };
+    for route in &repository.routes {
+        assert!(route.path.starts_with('/') && !route.path.contains("/../"), "{}", route.path);
+        if let Body::Bytes(bytes) = &route.answer.body {
+            assert!(!route.path.starts_with("/cargo/index/") || std::str::from_utf8(bytes).is_ok());
+        }
+    }
+}
+
+/// `go.sum`, and the same as `go.work`.
+pub(crate) fn go_sum(bytes: &[u8]) {
+    for name in ["go.sum", "x/go.work"] {
+        if let Some(go) = said(Go::read(&Everywhere(bytes), &path(name))) {
+            check(&go, bytes);
+        }
+    }
+}
+
+/// A module's archive.
+pub(crate) fn go_zip(bytes: &[u8]) {
+    for hash in [Hash::GoZip([0; 32]), Hash::GoMod([0; 32])] {
+        assert!(!hash.matches(&mut Cursor::new(bytes)).expect("memory can be read"));
+    }
+    let lock = "a.b/c v1.0.0 h1:ungWe8M4G15irX2mv1wRkYg4gGNzYKWQp+l2UfIh6Zk=\n";
+    served(&Go::read(&Lock(lock), &path("go.sum")).expect("a good lock"), &Everywhere(bytes));
+}
+
+/// `Cargo.lock`, and what a registry says of its places.
+pub(crate) fn cargo_lock(bytes: &[u8]) {
+    let Some(mut cargo) = said(Cargo::read(&Everywhere(bytes), &path("Cargo.lock"))) else { return };
+    check(&cargo, bytes);
+    for question in cargo.questions() {
+        if let Err(error) = cargo.answer(&question, Some(bytes)) {
+            crate::shown(&error);
+        }
+        cargo.answer(&question, Some(br#"{"dl":"https://dl.example/{crate}"}"#)).expect("an answer");
+    }
+    assert!(cargo.questions().is_empty());
+    check(&cargo, bytes);
+    let client = cargo.client("http://127.0.0.1:1");
+    for text in client.files.values() {
+        let text = std::str::from_utf8(text).expect("it is text");
+        assert_eq!(text.matches("replace-with").count() * 2, text.matches("[source.").count().max(2), "{text}");
+    }
+}
+
+/// A crate; the bytes as they come, and as what is packed.
+pub(crate) fn crate_file(bytes: &[u8]) {
+    let lock = format!(
+        "version = 4\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\n\
+         source = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"{}\"\n",
+        "0".repeat(64)
+    );
+    let cargo = Cargo::read(&Lock(&lock), &path("Cargo.lock")).expect("a good lock");
+    served(&cargo, &Everywhere(bytes));
+    served(&cargo, &Everywhere(&bulla_testkit::archive::gzip(bytes)));
+    // Only a manifest is left to be read then.
+    let file = bulla_testkit::archive::TarEntry::file("a-1.0.0/Cargo.toml", 0o644, bytes);
+    served(&cargo, &Everywhere(&bulla_testkit::archive::gzip(&bulla_testkit::archive::tar(&[file]))));
+}
