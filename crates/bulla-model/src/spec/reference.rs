@@ -13,8 +13,8 @@ use super::{
     Spec,
     schema::schema,
     written::{
-        AllowKeys, CopyKeys, GrantKeys, ImageFrom, ImageKeys, LimitKeys, ParamKeys, ScratchFrom, SecretKeys,
-        SourceKeys, SpecKeys, StageCopyKeys, StageFrom, StageKeys, StepKeys, UserKeys,
+        AllowKeys, CopyKeys, DependencyKeys, GrantKeys, ImageFrom, ImageKeys, LimitKeys, ParamKeys, ScratchFrom,
+        SecretKeys, SourceKeys, SpecKeys, StageCopyKeys, StageFrom, StageKeys, StepKeys, UserKeys,
     },
 };
 
@@ -69,6 +69,7 @@ fn sections() -> [Section; 16] {
         ("Stage", "`stages.NAME`", keys::<StageKeys>()),
         ("StageFrom", "`stages.NAME.from`", keys::<StageFrom>()),
         ("StageCopy", "`stages.NAME.copy`", keys::<StageCopyKeys>()),
+        ("Dependency", "`stages.NAME.dependencies`", keys::<DependencyKeys>()),
         ("StepKeys", "A step that is a map", keys::<StepKeys>()),
         ("SecretKeys", "A secret that is a map", keys::<SecretKeys>()),
         ("Limits", "`stages.NAME.limits`", keys::<LimitKeys>()),
@@ -224,6 +225,7 @@ mod tests {
         examples_are_read::<StageKeys>("Stage");
         examples_are_read::<StageFrom>("StageFrom");
         examples_are_read::<StageCopyKeys>("StageCopy");
+        examples_are_read::<DependencyKeys>("Dependency");
         examples_are_read::<StepKeys>("StepKeys");
         examples_are_read::<LimitKeys>("Limits");
         examples_are_read::<ImageKeys>("Image");

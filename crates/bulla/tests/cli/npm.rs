@@ -231,3 +231,50 @@ fn after_fetch_a_build_needs_no_network() {
     drop(mirror);
     environment.run(&project, &["build"]).success();
 }
+
+#[test]
+fn an_archive_of_another_package_is_refused_before_the_step_runs() {
+    let test = "an archive of another package";
+    let Some(world) = World::new(test) else { return };
+    let attempt = |package: &NpmPackage| {
+        let registry = NpmRegistry::serve(&[package]);
+        let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &world.repo, &world.mirror);
+        use_registry(&environment, &registry);
+        let stage = "    dependencies: [{npm: package-lock.json}]\n";
+        let project = Project::with_spec(&spec(stage, &["echo RAN >out"], "/src/app/out"))
+            .file("app/package-lock.json", npm_lock(&[package]));
+        environment.run(&project, &["build"])
+    };
+    let evil = NpmPackage::new("left-pad", "1.3.0").field("name", json!("evil"));
+    let ran = attempt(&evil).failure(5);
+    assert!(
+        ran.stderr.contains("left-pad 1.3.0 (left-pad-1.3.0.tgz): its package.json is of the package `evil`"),
+        "{}",
+        ran.stderr
+    );
+    // The control: it is the name that was refused.
+    attempt(&NpmPackage::new("left-pad", "1.3.0")).success();
+}
+
+#[test]
+fn a_stage_may_want_a_step_to_end_when_something_is_not_in_the_lock() {
+    let test = "a step that asks for what is not locked, and is ended";
+    let Some(world) = World::new(test) else { return };
+    let package = NpmPackage::new("left-pad", "1.3.0");
+    let registry = NpmRegistry::serve(&[&package]);
+    use_registry(&world.environment, &registry);
+    // Busybox asks as npm would; it goes on where it may.
+    let ask = "printf 'GET /npm/is-odd HTTP/1.0\\r\\n\\r\\n' | nc 127.0.0.1 8417 >out; sleep 1; echo WENT ON >out";
+    let build = |key: &str| {
+        let stage = format!("    dependencies: [{{npm: package-lock.json}}]\n{key}");
+        let project = Project::with_spec(&spec(&stage, &[ask], "/src/app/out"))
+            .file("app/package-lock.json", npm_lock(&[&package]));
+        world.build(&project, &[])
+    };
+    let ran = build("    on-refusal: stop\n");
+    assert_ne!(ran.code, Some(0), "{}", ran.stderr);
+    let hint = "npm asked for is-odd; package-lock.json does not have it.";
+    assert!(ran.stderr.contains("GET /npm/is-odd") && ran.stderr.contains(hint), "{}", ran.stderr);
+    // The control: without the word it goes on.
+    build("").success();
+}

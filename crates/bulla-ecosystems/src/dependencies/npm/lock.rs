@@ -255,12 +255,11 @@ impl Reader<'_> {
             let hint = "depend on a release of it in the registry, or on an archive by its address: `npm install https://HOST/NAME.tgz`";
             return Err(self.wrong(line, &what, hint));
         }
-        let Some((scheme, rest)) = resolved.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))
-        else {
+        let web = ["http://", "https://"].iter().find_map(|scheme| resolved.strip_prefix(scheme));
+        let Some(rest) = web else {
             let what = format!("`{name}` comes from `{shown}`, which is no address of http or https");
             return Err(self.wrong(line, &what, "run `npm install`, and commit the lock file"));
         };
-        let _ = scheme;
         if rest.split('/').next().is_some_and(|host| host.contains('@')) {
             let what = format!("the address of `{name}` has a login in it");
             return Err(self.wrong(
@@ -271,7 +270,7 @@ impl Reader<'_> {
         }
         let path = path_of(resolved).unwrap_or_default();
         let own = name::archive_path(name, version);
-        match path.strip_suffix(own.as_str()).is_some_and(|before| before.ends_with('/')) {
+        match path.strip_suffix(own.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('/')) {
             true => Ok(Source::Registry),
             false => Ok(Source::Url(resolved)),
         }

@@ -15,7 +15,7 @@ use crate::{
 /// The most bytes of a `package.json`.
 const MAX_MANIFEST: u64 = 4 << 20;
 /// What an archive may hold.
-const LIMITS: Limits = Limits { bytes: 4 << 30, entries: 1 << 18, ratio: 200, unsuspicious: 256 << 20 };
+const LIMITS: Limits = Limits { bytes: 4 << 30, entries: 1 << 18, ratio: 200, unsuspicious: 64 << 20 };
 
 /// What lies at the top of an archive.
 #[derive(Debug, Default)]

@@ -94,7 +94,7 @@ fn each_kind_of_entry_is_told_from_the_others() {
     "node_modules/gnu": {{"version": "1.0.0", "os": ["linux"], "cpu": ["x64"], "libc": ["glibc"], "optional": true, "integrity": "{a}"}}"#
     )))
     .expect("a good lock file");
-    assert_eq!(names(&npm), ["@s/real 3.0.0 11", "a 1.0.0 8", "a 2.0.0-rc.1 9", "gnu 1.0.0 17", "url 1.0.0 12"]);
+    assert_eq!(names(&npm), ["@s/real 3.0.0 11", "a 1.0.0 8", "a 2.0.0-rc.1 9", "gnu 1.0.0 18", "url 1.0.0 12"]);
     let places: Vec<&Place> = npm.locked().artifacts.iter().flat_map(|one| &one.places).collect();
     insta::assert_debug_snapshot!(places);
     assert_eq!(npm.foreign.keys().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["arm", "mac", "musl"]);
