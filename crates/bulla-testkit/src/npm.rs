@@ -135,7 +135,7 @@ impl NpmRegistry {
             documents.entry(&package.name).or_default().insert(package.version.clone(), Value::Object(manifest));
         }
         for (name, versions) in documents {
-            let latest = versions.keys().last().cloned();
+            let latest = versions.keys().next_back().cloned();
             let document = json!({ "name": name, "dist-tags": { "latest": latest }, "versions": versions });
             // A folder has the archives of this name, so that no file can have the document.
             let path = format!("/{}", name.replace('/', "%2f"));

@@ -169,7 +169,7 @@ pub enum BuildError {
         /// What it tried and was not given.
         refusals: Vec<Refused>,
         /// What its lock files say to that, where the client said no more than that something is not there.
-        advice: Vec<String>,
+        advice: Box<[String]>,
         /// The step, where it is one of a stage.
         step: Option<Box<FailedStep>>,
     },

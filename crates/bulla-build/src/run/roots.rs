@@ -68,7 +68,7 @@ pub(crate) struct Root {
 /// What a root is made of.
 enum Content {
     /// Packages, which were configured.
-    Packages(Configured),
+    Packages(Box<Configured>),
     /// An image of a registry, which is unpacked when something first reads it.
     Image(PlannedImage, Mutex<Option<Unfolded>>),
 }
@@ -124,7 +124,7 @@ impl Roots {
             context.keep(&action, &result, Standing::default())?;
             Ok(((result, false), Ending::Done))
         })?;
-        let content = Content::Packages(Configured { result, cached, packages: planned.packages.clone() });
+        let content = Content::Packages(Box::new(Configured { result, cached, packages: planned.packages.clone() }));
         let root = Arc::new(Root { action, content, stack: Mutex::new(None) });
         made.insert(action, Arc::clone(&root));
         Ok(root)

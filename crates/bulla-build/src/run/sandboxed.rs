@@ -174,7 +174,7 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
             context.observer.event(&Event::Warning { message: &message });
         }
         let (title, tail) = (run.title.to_owned(), tail.text());
-        let advice = dependencies::said(run.lock_files, &tail);
+        let advice = dependencies::said(run.lock_files, &tail).into_boxed_slice();
         return Err(BuildError::Step { title, how, tail, refusals, advice, step });
     }
     if let Err(e) = written {

@@ -206,7 +206,7 @@ fn sit(
     }
     let refusals: Vec<Refused> = outcome.refusals.iter().map(Refused::from).collect();
     if let (Exit::Limit(_), Some(how)) = (outcome.exit, sandboxed::failure(&outcome)?) {
-        return Err(BuildError::Step { title, how, tail: String::new(), refusals, advice: Vec::new(), step: None });
+        return Err(BuildError::Step { title, how, tail: String::new(), refusals, advice: Box::default(), step: None });
     }
     Ok((outcome.exit, refusals))
 }

@@ -2,7 +2,7 @@
 //!
 //! One ecosystem goes this way, without touching a disk or network itself:
 //!
-//! 1. [`Native::read`] makes [`Locked`] of a native lock file and the files beside it that it needs. Nothing is run or resolved.
+//! 1. [`read`] makes [`Locked`] of a native lock file and the files beside it that it needs. Nothing is run or resolved.
 //! 2. Where a lock file does not say where its files are, [`Native::questions`] has the documents of the registry that do, and
 //!    [`Native::answer`] takes what came. Answers add places and names of files; never a hash.
 //! 3. The caller fetches each artifact from the first of its places that has it, and verifies it by [`Hash::matches`].

@@ -185,7 +185,7 @@ impl<'a> Dependencies<'a> {
         };
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(&work);
+                scope.spawn(work);
             }
         });
         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
