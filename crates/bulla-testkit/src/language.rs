@@ -103,7 +103,7 @@ pub fn cargo_project(name: &str, version: &str) -> Option<RealProject> {
 
 /// Says why a client cannot be run: it is missing, or in another user's home.
 fn runs(client: &str, argument: &str, what: &str) -> Option<()> {
-    let ran = process::output(Command::new(client).arg(argument));
+    let ran = crate::clients().and_then(|()| process::output(Command::new(client).arg(argument)));
     ran.map_err(|why| skipped(&format!("fetching {what}"), &why)).ok().map(|_| ())
 }
 

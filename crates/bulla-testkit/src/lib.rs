@@ -27,6 +27,14 @@ pub use npm::{NpmPackage, NpmRegistry};
 pub use project::Project;
 pub use registry::{FakeRegistry, RegistryFault};
 
+/// Says why real package managers are not run now: they take minutes of a processor, and are run where `BULLA_CLIENTS` is set.
+///
+/// # Errors
+/// When it is not set.
+pub fn clients() -> Result<(), String> {
+    std::env::var_os("BULLA_CLIENTS").map(|_| ()).ok_or_else(|| "BULLA_CLIENTS is not set".to_owned())
+}
+
 /// Says on standard error that a test, or a part of it, was skipped, and why.
 #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 pub fn skipped(what: &str, why: &str) {

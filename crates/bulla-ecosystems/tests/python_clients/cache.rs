@@ -23,6 +23,7 @@ impl Python {
     /// # Errors
     /// With what is missing.
     pub(crate) fn find() -> Result<Self, String> {
+        bulla_testkit::clients()?;
         let script = "import sys, venv, ensurepip; print(sys.executable, sys.version_info.minor)";
         let told = process::output(Command::new("python3").args(["-c", script]))
             .map_err(|why| format!("python3 with pip and venv is missing (python3-pip, python3-venv): {why}"))?;
