@@ -17,6 +17,8 @@ use crate::{
 
 const TICK: Duration = Duration::from_millis(50);
 const SLOWEST_TICK: Duration = Duration::from_secs(2);
+/// How many looks at what is free come for each count of what the run wrote: others may give space back meanwhile.
+const LOOKS: u32 = 20;
 /// What a build always leaves of a disk, in bytes.
 const RESERVE: u64 = 64 << 20;
 
@@ -31,6 +33,7 @@ pub(crate) struct Watch {
     free_at_start: u64,
     memory_limit: Option<u64>,
     disk_limit: u64,
+    looks: u32,
     last: Instant,
     tick: Duration,
     page: u64,
@@ -46,6 +49,7 @@ impl Watch {
             disk,
             memory_limit: (rung == Rung::Rlimits).then_some(limits.memory),
             disk_limit: limits.disk,
+            looks: 0,
             last: Instant::now(),
             tick: TICK,
             page: rustix::param::page_size() as u64,
@@ -97,14 +101,16 @@ impl Watch {
         Some(resident.saturating_sub(shared))
     }
 
-    fn disk_is_over(&self) -> bool {
+    fn disk_is_over(&mut self) -> bool {
         let Ok(free) = free_of(&self.disk) else { return false };
         if free < RESERVE && free < self.free_at_start {
             return true;
         }
-        // Others write to this disk too: only what lies where the run writes counts.
-        let used = || self.disk.iter().map(|path| used(path)).sum::<u64>();
-        self.free_at_start.saturating_sub(free) > self.disk_limit && used() > self.disk_limit
+        // Others write to this disk and free it too: only what lies where the run writes counts, and that is counted where it may be too
+        // much, and now and then whatever is free.
+        self.looks = (self.looks + 1) % LOOKS;
+        let is_due = self.looks == 0 || self.free_at_start.saturating_sub(free) > self.disk_limit;
+        is_due && self.disk.iter().map(|path| used(path)).sum::<u64>() > self.disk_limit
     }
 }
 
