@@ -246,7 +246,6 @@ pub fn read(
 ) -> Result<Box<dyn Native>, LockFileError> {
     match ecosystem {
         Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, platform)?)),
-        Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &pypi::Stage::default())?)),
         other => Err(LockFileError {
             file: file.to_string(),
             line: None,
