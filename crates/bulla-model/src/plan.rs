@@ -170,7 +170,7 @@ pub struct PlannedStage {
     pub copy: Vec<StageCopy>,
     /// The lock files whose packages the steps find.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub dependencies: BTreeMap<Ecosystem, Dependency>,
+    pub dependencies: BTreeMap<Ecosystem, Vec<Dependency>>,
     /// The steps.
     pub steps: Vec<PlannedStep>,
     /// What may be taken from it.

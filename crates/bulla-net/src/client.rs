@@ -43,6 +43,8 @@ pub struct Get {
     pub reach: Reach,
     /// The most bytes that are accepted.
     pub max_size: u64,
+    /// The media types that are wanted, as `Accept` has them; nothing for all.
+    pub accept: Option<&'static str>,
 }
 
 /// What came.

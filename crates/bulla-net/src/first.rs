@@ -112,7 +112,7 @@ impl Client {
         let config = &self.inner.config;
         let from = begun.as_ref().and_then(|begun| Some((begun.have, Some(begun.tag.as_deref()?))));
         let from = from.filter(|(have, _)| *have > 0);
-        let question = Question { from, access, ..Question::new(url, get.reach) };
+        let question = Question { from, access, accept: get.accept, ..Question::new(url, get.reach) };
         let answer = self.inner.agents.ask(&question, config)?;
         let goes_on = |begun: &Begun<W>| {
             answer.status == 206

@@ -3,12 +3,12 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    io::{self, Read as _},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bulla_ecosystems::dependencies::{
-    self, Answer, ArtifactError, Bodies, CACHE, Client, Files, Hash, Native, ReadSeek,
+    self, Answer, ArtifactError, Bodies, CACHE, Client, Files, Hash, LockFileError, Native, Place, Question, ReadSeek,
 };
 use bulla_model::{CleanPath, Digest, Ecosystem, Platform, plan::PlannedStage, spec::Name};
 use bulla_sandbox::Bind;
@@ -90,7 +90,9 @@ impl Stages<'_> {
         let platform = stage.platform.native(self.plan.platform);
         let mut known = self.context.lock_files.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut files = Vec::new();
-        for (ecosystem, dependency) in &stage.dependencies {
+        let all =
+            stage.dependencies.iter().flat_map(|(ecosystem, files)| files.iter().map(move |file| (ecosystem, file)));
+        for (ecosystem, dependency) in all {
             let key = (*ecosystem, dependency.source.clone(), dependency.file.clone(), platform);
             if let Some(file) = known.get(&key) {
                 files.push(Arc::clone(file));
@@ -219,14 +221,15 @@ pub(crate) fn give(
     if files.is_empty() {
         return Ok(None);
     }
-    let (mut routes, mut materials): (Vec<Route>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut answers = Answers::default();
     let folder = context.store.scratch("clients")?;
     let cache = folder.folder("cache", 0o777)?;
     let mut binds = vec![Bind { source: cache, target: CACHE.into(), writable: true }];
     for file in files {
         let prepared = file.prepared(context)?;
-        routes.extend(prepared.routes.iter().cloned());
-        materials.extend(prepared.materials.iter().cloned());
+        for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
+            answers.add(file, route, material)?;
+        }
         for (name, value) in &file.client.env {
             env.entry(name.clone()).or_insert_with(|| value.clone());
         }
@@ -236,8 +239,61 @@ pub(crate) fn give(
             binds.push(Bind { source, target: format!("/{path}").into(), writable: false });
         }
     }
-    let table = Table { blobs: Some(context.store.blobs().to_owned()), routes };
-    Ok(Some(Given { table, binds, materials, _folder: folder }))
+    let table = Table { blobs: Some(context.store.blobs().to_owned()), routes: answers.routes };
+    Ok(Some(Given { table, binds, materials: answers.materials, _folder: folder }))
+}
+
+/// What all lock files of a stage answer.
+#[derive(Default)]
+struct Answers {
+    routes: Vec<Route>,
+    materials: Vec<Option<(String, Digest)>>,
+    /// The place of each path and media type among them, and the lock file that answers first.
+    places: BTreeMap<(String, Option<String>), (usize, String)>,
+}
+
+impl Answers {
+    /// Adds an answer of a lock file. Where another one of its kind answers the same request, both are made one.
+    fn add(
+        &mut self,
+        file: &LockFile,
+        route: &Route,
+        material: &Option<(String, Digest)>,
+    ) -> Result<(), LockFileError> {
+        let key = (route.path.clone(), route.accept.clone());
+        let Some((place, first)) = self.places.get(&key) else {
+            self.places.insert(key, (self.routes.len(), file.title.clone()));
+            self.routes.push(route.clone());
+            self.materials.push(material.clone());
+            return Ok(());
+        };
+        let known = &mut self.routes[*place];
+        match (&known.body, &route.body) {
+            // What one says not to exist, the other may have.
+            _ if known.status != 200 => {
+                (*known, self.materials[*place]) = (route.clone(), material.clone());
+                return Ok(());
+            }
+            _ if route.status != 200 => return Ok(()),
+            (Body::Blob { digest, .. }, Body::Blob { digest: other, .. }) if digest == other => return Ok(()),
+            (Body::Bytes(one), Body::Bytes(other)) => {
+                if let Some(both) = dependencies::joined(file.ecosystem, &route.content_type, one, other) {
+                    known.body = Body::Bytes(both);
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        Err(LockFileError {
+            file: file.title.clone(),
+            line: None,
+            what: format!(
+                "it and {first} name different things at one place, {}, and a step can be given only one",
+                route.path
+            ),
+            hints: vec!["build the two projects in stages of their own".to_owned()],
+        })
+    }
 }
 
 /// What was asked for and is not there, with what is to be done about it where the lock file tells.
@@ -286,6 +342,33 @@ pub fn keep_pinned(store: &Store, hash: &Hash, digest: &Digest) -> Result<(), bu
         Hash::Sha256(_) => Ok(()),
         _ => super::record::keep(store, &pin_action(hash), digest),
     }
+}
+
+/// Names a question to a registry about one package, with the hashes that the lock file has of its files: others are another question.
+pub fn page_action(ecosystem: Ecosystem, question: &Question, hashes: &[String]) -> Digest {
+    let (Place::Registry(place) | Place::Url(place)) = &question.place;
+    Action::Page { format: FORMAT, ecosystem, name: &question.name, place, hashes }.digest()
+}
+
+/// Gives what of the answer to a question ([`page_action`]) was used, where this store has kept it.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn kept_answer(store: &Store, action: &Digest) -> Result<Option<Vec<u8>>, bulla_store::Error> {
+    let Some(digest) = super::record::lookup(store, action)? else { return Ok(None) };
+    let Some(mut blob) = store.open_blob(&digest)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    // One that cannot be read is asked for again.
+    Ok(blob.read_to_end(&mut bytes).ok().map(|_| bytes))
+}
+
+/// Keeps what of the answer to a question was used.
+///
+/// # Errors
+/// When the store cannot be written.
+pub fn keep_answer(store: &Store, action: &Digest, used: &[u8]) -> Result<(), bulla_store::Error> {
+    let digest = store.put_blob(used)?;
+    super::record::keep(store, action, &digest)
 }
 
 fn pin_action(hash: &Hash) -> Digest {

@@ -37,7 +37,7 @@ use bulla_sandbox::Cancel;
 use bulla_store::{SourceCache, Store};
 
 pub use context::{Anew, Settings};
-pub use dependencies::{keep_pinned, pinned};
+pub use dependencies::{keep_answer, keep_pinned, kept_answer, page_action, pinned};
 pub use error::{BuildError, FailedStep};
 pub use journal::{BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value};
 pub use packages::{PackageWriter, unpacked};

@@ -161,6 +161,19 @@ pub(crate) enum Action<'a> {
         /// The hash, as the lock file has it.
         hash: &'a str,
     },
+    /// Asking a registry where the files of one package are.
+    Page {
+        /// [`FORMAT`].
+        format: u32,
+        /// The kind of packages.
+        ecosystem: bulla_model::Ecosystem,
+        /// The package.
+        name: &'a str,
+        /// What was asked for: a path of the registry, or an address.
+        place: &'a str,
+        /// What the lock file says of the package's files.
+        hashes: &'a [String],
+    },
     /// Putting an image together.
     Image {
         /// [`FORMAT`].

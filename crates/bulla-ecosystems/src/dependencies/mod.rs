@@ -246,12 +246,19 @@ pub fn read(
 ) -> Result<Box<dyn Native>, LockFileError> {
     match ecosystem {
         Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, platform)?)),
-        other => Err(LockFileError {
-            file: file.to_string(),
-            line: None,
-            what: format!("lock files of {other} are not read yet"),
-            hints: Vec::new(),
-        }),
+        Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &pypi::Stage::default())?)),
+        Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?)),
+        Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),
+    }
+}
+
+/// Makes one answer of two to the same request, which two lock files of a stage give: a document that has what both have. `None` where
+/// no client could tell them apart, so that only one can be served.
+pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    match ecosystem {
+        _ if one == other => Some(one.to_vec()),
+        Ecosystem::Pypi => Some(pypi::joined(content_type, one, other)),
+        Ecosystem::Npm | Ecosystem::Cargo | Ecosystem::Go => None,
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Stage {
     pub copy: Vec<StageCopy>,
     /// The lock files whose packages steps find; those of a continued stage are already in it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub dependencies: BTreeMap<Ecosystem, Dependency>,
+    pub dependencies: BTreeMap<Ecosystem, Vec<Dependency>>,
     /// The steps, in their order.
     pub steps: Vec<Step>,
     /// What other stages and the image may take, by name.

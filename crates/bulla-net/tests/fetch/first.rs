@@ -17,7 +17,7 @@ fn first(client: &Client, url: Url, reach: Reach, max_size: u64) -> Result<(Vec<
         begun += 1;
         Ok(Vec::new())
     };
-    let (bytes, count) = client.get_into(&Get { urls: vec![url], reach, max_size }, open, &|_| {})?;
+    let (bytes, count) = client.get_into(&Get { urls: vec![url], reach, max_size, accept: None }, open, &|_| {})?;
     assert_eq!(bytes.len() as u64, count);
     Ok((bytes, begun))
 }
@@ -72,7 +72,7 @@ fn a_writer_that_fails_is_told_and_not_tried_again() {
         }
     }
     let served = serve(10);
-    let get = Get { urls: vec![served.url()], reach: Reach::Configured, max_size: 1000 };
+    let get = Get { urls: vec![served.url()], reach: Reach::Configured, max_size: 1000, accept: None };
     let error = client().get_into(&get, || Ok(Full), &|_| {}).map(drop).expect_err("full");
     assert!(matches!(error, NetError::Sink { .. }), "{error:?}");
     assert_eq!(served.mirror.requests().len(), 1);

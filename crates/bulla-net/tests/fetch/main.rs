@@ -72,7 +72,7 @@ fn client() -> Client {
 }
 
 fn get(client: &Client, url: Url) -> Result<Body, NetError> {
-    client.get_bytes(&Get { urls: vec![url], reach: Reach::Configured, max_size: 1 << 20 })
+    client.get_bytes(&Get { urls: vec![url], reach: Reach::Configured, max_size: 1 << 20, accept: None })
 }
 
 /// Downloads into memory; gives the verified bytes and the most bytes that were ever there.

@@ -51,7 +51,7 @@ fn a_proxy_is_not_a_way_home_for_strangers() {
     let served = serve(1000);
     let client = through(Proxies { http: proxy(&served.mirror, ""), ..Proxies::default() });
     for place in ["http://169.254.169.254/file", "http://localhost/file"] {
-        let ask = Get { urls: vec![url(place)], reach: Reach::Public, max_size: 5000 };
+        let ask = Get { urls: vec![url(place)], reach: Reach::Public, max_size: 5000, accept: None };
         assert!(matches!(client.get_bytes(&ask), Err(NetError::Local { .. })), "{place}");
     }
     assert!(served.mirror.requests().is_empty());

@@ -69,7 +69,7 @@ fn a_url_of_a_spec_never_leads_to_this_machine() {
     let here = ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]"]
         .map(|host| format!("http://{host}:{port}/file"));
     for place in here.into_iter().chain([metadata]) {
-        let ask = Get { urls: vec![url(&place)], reach: Reach::Public, max_size: 1000 };
+        let ask = Get { urls: vec![url(&place)], reach: Reach::Public, max_size: 1000, accept: None };
         let error = client().get_bytes(&ask).expect_err(&place);
         assert!(matches!(error, NetError::Local { .. }), "{place}: {error:?}");
     }
@@ -89,7 +89,7 @@ fn a_name_that_resolves_to_this_machine_is_refused_too() {
     let Ok(place) = bulla_net::Url::parse(&format!("http://{name}:{}/file", served.mirror.address().port())) else {
         return;
     };
-    let ask = Get { urls: vec![place], reach: Reach::Public, max_size: 1000 };
+    let ask = Get { urls: vec![place], reach: Reach::Public, max_size: 1000, accept: None };
     let error = client().get_bytes(&ask).expect_err("home");
     assert!(matches!(error, NetError::Local { .. }), "{error:?}");
 }

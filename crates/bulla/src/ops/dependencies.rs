@@ -2,9 +2,12 @@
 //! files' own hashes. Which SHA-256 such a hash stands for is kept, sealed, so that nothing is hashed or fetched twice.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, HashMap},
     io::Write as _,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -12,15 +15,15 @@ use bulla_build::{
     event::{Activity, ActivityId, Ending, Event, Observer},
     run,
 };
-use bulla_ecosystems::dependencies::{Artifact, Native, Place};
+use bulla_ecosystems::dependencies::{Artifact, Native, Place, Question};
 use bulla_model::{Digest, Ecosystem, Fault, Kind, login::without_logins};
-use bulla_net::{Client, Get, NetError, Reach, Secret, Url};
+use bulla_net::{Client, NetError, Url};
 use bulla_store::Store;
 
 use crate::{
     error::{CommandError, Result},
     ops,
-    registry::{Apt, NpmRegistries},
+    registry::{Apt, Found, NpmRegistries, PackageRegistries},
     session::Session,
 };
 
@@ -33,10 +36,26 @@ const AT_ONCE: usize = 8;
 pub(crate) struct Dependencies<'a> {
     session: &'a Session,
     store: &'a Store,
-    /// The clients, made when something is fetched for the first time.
-    npm: OnceLock<(NpmRegistries, Client)>,
+    /// The registries of each ecosystem, read when something is fetched for the first time.
+    known: Mutex<BTreeMap<Ecosystem, Arc<Known>>>,
     /// One lock file at a time: each uses all connections that there may be.
     turn: Mutex<()>,
+}
+
+/// The registries of an ecosystem, and the client that asks them.
+struct Known {
+    registries: Box<dyn PackageRegistries>,
+    client: Client,
+}
+
+impl Known {
+    /// Says where a place is. What a lock file chose itself is asked as nobody, and is no place of this machine.
+    fn find(&self, package: &str, place: &Place) -> Result<Vec<Found>> {
+        match place {
+            Place::Registry(path) => self.registries.find(package, path),
+            Place::Url(text) => Ok(vec![self.registries.at(Url::parse(text).map_err(NetError::from)?)]),
+        }
+    }
 }
 
 /// Something that a lock file names cannot be had.
@@ -71,15 +90,9 @@ struct OtherBytes {
     expected: String,
 }
 
-/// Where something is asked for, and as whom.
-struct Asked<'a> {
-    get: Get,
-    authorization: Option<&'a Secret>,
-}
-
 impl<'a> Dependencies<'a> {
     pub(crate) fn new(session: &'a Session, store: &'a Store) -> Self {
-        Self { session, store, npm: OnceLock::new(), turn: Mutex::default() }
+        Self { session, store, known: Mutex::default(), turn: Mutex::default() }
     }
 
     /// Makes sure that all files of a lock file are in the store, and gives the digest of each.
@@ -87,93 +100,168 @@ impl<'a> Dependencies<'a> {
     /// # Errors
     /// When one cannot be had, or is another than the lock file says.
     pub(crate) fn bring(&self, native: &mut dyn Native) -> Result<Vec<Digest>> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut digests: Vec<Option<Digest>> = Vec::new();
-        for artifact in &native.locked().artifacts {
-            digests.push(self.had(artifact)?);
-        }
+        let _turn = lock(&self.turn);
+        self.settle(native)?;
+        let mut digests = self.had(native)?;
         if digests.iter().any(Option::is_none) {
-            for question in native.questions() {
-                let bytes = self.ask(native.locked().ecosystem, &question)?;
-                native.answer(&question, bytes.as_deref())?;
-            }
+            self.look_for_offers(native, &digests)?;
             self.fetch(native, &mut digests)?;
         }
         Ok(digests.into_iter().flatten().collect())
     }
 
-    /// Gives the digest of an artifact that is in the store.
-    fn had(&self, artifact: &Artifact) -> Result<Option<Digest>> {
-        let Some(hash) = artifact.hashes.first() else { return Ok(None) };
-        Ok(match run::pinned(self.store, hash)? {
-            Some(digest) if self.store.has_blob(&digest)? => Some(digest),
-            _ => None,
-        })
+    /// Gives the digests of those artifacts that are in the store.
+    fn had(&self, native: &dyn Native) -> Result<Vec<Option<Digest>>> {
+        let had = |artifact: &Artifact| {
+            let Some(hash) = artifact.hashes.first() else { return Ok(None) };
+            Ok(match run::pinned(self.store, hash)? {
+                Some(digest) if self.store.has_blob(&digest)? => Some(digest),
+                _ => None,
+            })
+        };
+        native.locked().artifacts.iter().map(had).collect()
     }
 
-    fn registries(&self, ecosystem: Ecosystem) -> Result<&(NpmRegistries, Client)> {
-        if ecosystem != Ecosystem::Npm {
-            return Err(crate::error::CliError::Option(format!("packages of {ecosystem} are not fetched yet")).into());
+    /// Has the questions of a lock file answered: by what is kept of earlier answers, else by the registry. What is locked is known then.
+    fn settle(&self, native: &mut dyn Native) -> Result<()> {
+        let questions = native.questions();
+        if questions.is_empty() {
+            return Ok(());
         }
-        if let Some(made) = self.npm.get() {
-            return Ok(made);
+        let mut hashes: HashMap<&str, Vec<String>> = HashMap::new();
+        for artifact in &native.locked().artifacts {
+            let of = hashes.entry(&artifact.name).or_default();
+            of.extend(artifact.hashes.iter().map(ToString::to_string));
         }
-        let registries = NpmRegistries::read(self.session)?;
+        let ecosystem = native.locked().ecosystem;
+        let action = |question: &Question| {
+            let hashes = hashes.get(question.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            run::page_action(ecosystem, question, hashes)
+        };
+        let questions: Vec<_> = questions.into_iter().map(|question| (action(&question), question)).collect();
+        let mut open = Vec::new();
+        for (action, question) in questions {
+            match run::kept_answer(self.store, &action)? {
+                Some(bytes) => native.answer(&question, Some(&bytes))?,
+                None => open.push((action, question)),
+            }
+        }
+        if open.is_empty() {
+            return Ok(());
+        }
+        let observer = self.session.observer();
+        let title = format!("ask: {} of the packages of {}", counted(open.len(), "document"), native.locked().file);
+        let told = Told::begin(&*observer, (&title, "documents"), open.len());
+        let answers = self.each(&open, &told, |(_, question)| self.ask(ecosystem, question));
+        for ((action, question), bytes) in open.iter().zip(answers?) {
+            native.answer(question, bytes.as_deref())?;
+            if let Some(used) = native.kept(question) {
+                run::keep_answer(self.store, action, &used)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the user's registry for what a lock file has foreign addresses of.
+    fn look_for_offers(&self, native: &mut dyn Native, digests: &[Option<Digest>]) -> Result<()> {
+        let offers = native.offers();
+        if offers.is_empty() {
+            return Ok(());
+        }
+        let ecosystem = native.locked().ecosystem;
+        let known = self.known(ecosystem)?;
+        let artifacts = native.locked().artifacts.iter().zip(digests);
+        let missing: std::collections::HashSet<&str> =
+            artifacts.filter(|(_, digest)| digest.is_none()).map(|(artifact, _)| artifact.name.as_str()).collect();
+        let worth = |offer: &Question| missing.contains(offer.name.as_str()) && known.registries.has(&offer.name);
+        let offers: Vec<Question> = offers.into_iter().filter(worth).collect();
+        if offers.is_empty() {
+            return Ok(());
+        }
+        let observer = self.session.observer();
+        let title = format!("ask: {} of the packages of {}", counted(offers.len(), "document"), native.locked().file);
+        let told = Told::begin(&*observer, (&title, "documents"), offers.len());
+        let answers = self.each(&offers, &told, |offer| self.ask(ecosystem, offer))?;
+        for (offer, bytes) in offers.iter().zip(answers) {
+            native.answer(offer, bytes.as_deref())?;
+        }
+        Ok(())
+    }
+
+    fn known(&self, ecosystem: Ecosystem) -> Result<Arc<Known>> {
+        let mut all = lock(&self.known);
+        if let Some(known) = all.get(&ecosystem) {
+            return Ok(Arc::clone(known));
+        }
+        let registries: Box<dyn PackageRegistries> = match ecosystem {
+            Ecosystem::Npm => Box::new(NpmRegistries::read(self.session)?),
+            _ => {
+                let message = format!("packages of {ecosystem} are not fetched yet");
+                return Err(crate::error::CliError::Option(message).into());
+            }
+        };
         let mut machine = Apt::read(self.session)?;
         // Of the machine's settings its proxies and authorities count; its logins are for others.
         machine.credentials.clear();
-        machine.ca_files.extend(registries.ca_files.iter().cloned());
+        machine.ca_files.extend(registries.ca_files().iter().cloned());
         let client = ops::network::client(self.session, &machine)?;
-        Ok(self.npm.get_or_init(|| (registries, client)))
+        let known = Arc::new(Known { registries, client });
+        all.insert(ecosystem, Arc::clone(&known));
+        Ok(known)
     }
 
-    /// Says where a place is. What a lock file chose itself is asked as nobody, and is no place of this machine.
-    fn asked(&self, ecosystem: Ecosystem, name: &str, place: &Place, limit: u64) -> Result<Asked<'_>> {
-        let (registries, _) = self.registries(ecosystem)?;
-        Ok(match place {
-            Place::Registry(path) => {
-                let url = registries.of(name)?.beneath(path).map_err(NetError::from)?;
-                let authorization = registries.login(&url);
-                Asked { get: Get { urls: vec![url], reach: Reach::Configured, max_size: limit }, authorization }
+    fn ask(&self, ecosystem: Ecosystem, question: &Question) -> Result<Option<Vec<u8>>> {
+        let known = self.known(ecosystem)?;
+        let places = known.find(&question.name, &question.place)?;
+        let last = places.len().saturating_sub(1);
+        for (number, found) in places.into_iter().enumerate() {
+            let get = found.get(question.limit, Some(question.accept));
+            match known.client.get_into_with(&get, found.login.as_ref(), || Ok(Vec::new()), &|_| {}) {
+                Ok((bytes, _)) => return Ok(Some(bytes)),
+                Err(NetError::Status { status: 404 | 410, .. }) => {}
+                Err(error) if number == last || !found.else_next || error.kind() == Kind::Interrupted => {
+                    return Err(error.into());
+                }
+                Err(_) => {}
             }
-            Place::Url(text) => {
-                let url = Url::parse(text).map_err(NetError::from)?;
-                Asked { get: Get { urls: vec![url], reach: Reach::Public, max_size: limit }, authorization: None }
-            }
-        })
-    }
-
-    fn ask(
-        &self,
-        ecosystem: Ecosystem,
-        question: &bulla_ecosystems::dependencies::Question,
-    ) -> Result<Option<Vec<u8>>> {
-        let asked = self.asked(ecosystem, &question.name, &question.place, question.limit)?;
-        let (_, client) = self.registries(ecosystem)?;
-        match client.get_into_with(&asked.get, asked.authorization, || Ok(Vec::new()), &|_| {}) {
-            Ok((bytes, _)) => Ok(Some(bytes)),
-            Err(NetError::Status { status: 404 | 410, .. }) => Ok(None),
-            Err(error) => Err(error.into()),
         }
+        Ok(None)
     }
 
-    /// Fetches what is not there, several at once. After a failure nothing further is begun.
+    /// Fetches what is not there.
     fn fetch(&self, native: &dyn Native, digests: &mut [Option<Digest>]) -> Result<()> {
         let locked = native.locked();
+        let file = locked.file.to_string();
         let missing: Vec<usize> = (0..digests.len()).filter(|at| digests[*at].is_none()).collect();
         let observer = self.session.observer();
-        let told = Told::begin(&*observer, &locked.file.to_string(), missing.len());
-        let queue: Mutex<VecDeque<usize>> = Mutex::new(missing.iter().copied().collect());
-        let done: Mutex<Vec<(usize, Digest)>> = Mutex::default();
+        let title = format!("fetch: {} of {file}", counted(missing.len(), "package"));
+        let told = Told::begin(&*observer, (&title, "packages"), missing.len());
+        let fetched =
+            self.each(&missing, &told, |at| self.fetch_one(locked.ecosystem, &file, &locked.artifacts[*at]))?;
+        for (at, digest) in missing.into_iter().zip(fetched) {
+            digests[at] = Some(digest);
+        }
+        Ok(())
+    }
+
+    /// Does something with each, several at once, and gives the results in their order. After a failure nothing further is begun.
+    fn each<T: Sync, R: Send>(
+        &self,
+        all: &[T],
+        told: &Told<'_>,
+        work: impl Fn(&T) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
+        let next = AtomicUsize::new(0);
+        let done: Mutex<Vec<(usize, R)>> = Mutex::default();
         let failed: Mutex<Option<CommandError>> = Mutex::default();
-        let threads = self.session.config()?.network.connections.unwrap_or(AT_ONCE).min(missing.len());
-        let work = || {
+        let threads = self.session.config()?.network.connections.unwrap_or(AT_ONCE).min(all.len());
+        let run = || {
             while lock(&failed).is_none() {
-                let Some(at) = lock(&queue).pop_front() else { return };
-                let Some(artifact) = locked.artifacts.get(at) else { return };
-                match self.fetch_one(locked.ecosystem, &locked.file.to_string(), artifact) {
-                    Ok(digest) => {
-                        lock(&done).push((at, digest));
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(one) = all.get(at) else { return };
+                match work(one) {
+                    Ok(result) => {
+                        lock(&done).push((at, result));
                         told.one();
                     }
                     // The first failure is the one that is told: the others may only follow from it.
@@ -185,7 +273,7 @@ impl<'a> Dependencies<'a> {
         };
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(work);
+                scope.spawn(run);
             }
         });
         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -193,20 +281,22 @@ impl<'a> Dependencies<'a> {
         if let Some(error) = failed {
             return Err(error);
         }
-        for (at, digest) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            digests[at] = Some(digest);
-        }
-        Ok(())
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(at, _)| *at);
+        Ok(done.into_iter().map(|(_, result)| result).collect())
     }
 
     /// Fetches one artifact from the first of its places that gives the right bytes.
     fn fetch_one(&self, ecosystem: Ecosystem, file: &str, artifact: &Artifact) -> Result<Digest> {
         let mut last: Option<CommandError> = None;
+        let known = self.known(ecosystem)?;
         for place in &artifact.places {
-            match self.fetch_from(ecosystem, artifact, place) {
-                Ok(digest) => return Ok(digest),
-                Err(error) if error.kind == Kind::Interrupted => return Err(error),
-                Err(error) => last = Some(error),
+            for found in known.find(&artifact.name, place)? {
+                match self.fetch_from(&known, artifact, &found) {
+                    Ok(digest) => return Ok(digest),
+                    Err(error) if error.kind == Kind::Interrupted => return Err(error),
+                    Err(error) => last = Some(error),
+                }
             }
         }
         let CommandError { kind, error, mut hints, .. } = last.unwrap_or_else(|| {
@@ -217,25 +307,22 @@ impl<'a> Dependencies<'a> {
             hints.push(format!(
                 "either the registry or {file} is not what it was: compare them before you take over a new hash, and say so to whoever runs the registry"
             ));
-        } else if let (Some((scope, _)), true) = (artifact.name.split_once('/'), artifact.is_of_registry()) {
-            hints.push(format!(
-                "if `{scope}` has a registry of its own, write `{scope}:registry=https://HOST/` into your own `~/.npmrc`; that of the project is not believed"
-            ));
+        } else if artifact.is_of_registry() {
+            hints.extend(known.registries.hint(&artifact.name));
         }
         let (name, version) = (artifact.name.clone(), artifact.version.clone());
         Err(NotHad { name, version, file: file.to_owned(), line: artifact.line, kind, hints, source: error }.into())
     }
 
-    fn fetch_from(&self, ecosystem: Ecosystem, artifact: &Artifact, place: &Place) -> Result<Digest> {
-        let asked = self.asked(ecosystem, &artifact.name, place, MAX_ARTIFACT)?;
-        let (_, client) = self.registries(ecosystem)?;
+    fn fetch_from(&self, known: &Known, artifact: &Artifact, found: &Found) -> Result<Digest> {
+        let get = found.get(MAX_ARTIFACT, None);
         let open = || self.store.blob_writer().map_err(std::io::Error::other);
-        let (mut writer, _) = client.get_into_with(&asked.get, asked.authorization, open, &|_| {})?;
+        let (mut writer, _) = known.client.get_into_with(&get, found.login.as_ref(), open, &|_| {})?;
         writer.flush().map_err(crate::error::CliError::File)?;
         for hash in &artifact.hashes {
             let mut reader = writer.reader()?;
             if !hash.matches(&mut reader).map_err(crate::error::CliError::File)? {
-                let url = asked.get.urls.first().map(Url::shown).unwrap_or_default();
+                let url = found.url.shown();
                 return Err(OtherBytes { url: without_logins(&url).to_string(), expected: hash.to_string() }.into());
             }
         }
@@ -257,28 +344,32 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Tells how far the fetching is.
 struct Told<'a> {
     observer: &'a dyn Observer,
     id: ActivityId,
     start: Instant,
+    unit: &'static str,
     total: usize,
     done: Mutex<usize>,
 }
 
 impl<'a> Told<'a> {
-    fn begin(observer: &'a dyn Observer, file: &str, total: usize) -> Self {
+    fn begin(observer: &'a dyn Observer, (title, unit): (&str, &'static str), total: usize) -> Self {
         let id = ActivityId::fresh();
-        let title = format!("fetch: {total} package{} of {file}", if total == 1 { "" } else { "s" });
-        observer.event(&Event::Started { id, activity: Activity::Fetch, title: &title });
-        Self { observer, id, start: Instant::now(), total, done: Mutex::new(0) }
+        observer.event(&Event::Started { id, activity: Activity::Fetch, title });
+        Self { observer, id, start: Instant::now(), unit, total, done: Mutex::new(0) }
     }
 
     fn one(&self) {
         let mut done = lock(&self.done);
         *done += 1;
         let (done, total) = (*done as u64, Some(self.total as u64));
-        self.observer.event(&Event::Progress { id: self.id, done, total, unit: "packages" });
+        self.observer.event(&Event::Progress { id: self.id, done, total, unit: self.unit });
     }
 
     fn end(&self, good: bool) {

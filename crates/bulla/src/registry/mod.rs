@@ -8,6 +8,7 @@ mod apt;
 mod keys;
 mod logins;
 mod npm;
+mod packages;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub(crate) use self::{
     apt::{Apt, Entry, SignedBy},
     logins::DockerLogins,
     npm::NpmRegistries,
+    packages::{Found, PackageRegistries},
 };
 use crate::{config::Debian, error::Result};
 

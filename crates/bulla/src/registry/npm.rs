@@ -12,8 +12,9 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bulla_model::{Fault, Kind};
-use bulla_net::{Secret, Url};
+use bulla_net::{NetError, Reach, Secret, Url};
 
+use super::{Found, PackageRegistries};
 use crate::{
     environment::Environment,
     error::{CliError, Result},
@@ -31,7 +32,7 @@ pub(crate) struct NpmRegistries {
     /// Values of `Authorization` by the address that they are for, without its scheme: `//npm.example/team/`.
     logins: BTreeMap<String, Secret>,
     /// Files with certificate authorities.
-    pub(crate) ca_files: Vec<PathBuf>,
+    ca_files: Vec<PathBuf>,
 }
 
 /// What one login is made of.
@@ -141,18 +142,18 @@ impl NpmRegistries {
         Ok(())
     }
 
-    /// Gives the registry that has a package, and the login for an address.
+    /// Gives the registry that has a package.
     ///
     /// # Errors
     /// When nothing says where it is.
-    pub(crate) fn of(&self, package: &str) -> Result<&Url> {
+    fn of(&self, package: &str) -> Result<&Url> {
         let scope = package.split_once('/').map(|(scope, _)| scope);
         let own = scope.and_then(|scope| self.scopes.get(scope));
         Ok(own.or(self.registry.as_ref()).ok_or_else(|| NoRegistry { package: package.to_owned() })?)
     }
 
     /// Gives the login for an address of a registry: that of the longest beginning which has one.
-    pub(crate) fn login(&self, url: &Url) -> Option<&Secret> {
+    fn login(&self, url: &Url) -> Option<&Secret> {
         let origin = url.origin();
         let (_, host) = origin.split_once("://")?;
         let whole = format!("//{host}{}", url.path());
@@ -164,6 +165,29 @@ impl NpmRegistries {
             }
             place = &place[..place.rfind('/').filter(|at| *at > 1)?];
         }
+    }
+}
+
+impl PackageRegistries for NpmRegistries {
+    fn has(&self, package: &str) -> bool {
+        self.of(package).is_ok()
+    }
+
+    fn find(&self, package: &str, path: &str) -> Result<Vec<Found>> {
+        let url = self.of(package)?.beneath(path).map_err(NetError::from)?;
+        let login = self.login(&url).cloned();
+        Ok(vec![Found { url, reach: Reach::Configured, login, else_next: false }])
+    }
+
+    fn ca_files(&self) -> &[PathBuf] {
+        &self.ca_files
+    }
+
+    fn hint(&self, package: &str) -> Option<String> {
+        let (scope, _) = package.split_once('/')?;
+        Some(format!(
+            "if `{scope}` has a registry of its own, write `{scope}:registry=https://HOST/` into your own `~/.npmrc`; that of the project is not believed"
+        ))
     }
 }
 

@@ -20,8 +20,8 @@ impl Context<'_> {
         sources: &BTreeMap<Name, Source>,
         workdir: &AbsolutePath,
         before: Option<&Stage>,
-    ) -> BTreeMap<Ecosystem, Dependency> {
-        let mut own: BTreeMap<Ecosystem, Dependency> = BTreeMap::new();
+    ) -> BTreeMap<Ecosystem, Vec<Dependency>> {
+        let mut own: BTreeMap<Ecosystem, Vec<Dependency>> = BTreeMap::new();
         for entry in keys {
             let mut written = entry.written();
             let (Some((ecosystem, file)), None) = (written.next(), written.next()) else {
@@ -30,13 +30,12 @@ impl Context<'_> {
                 continue;
             };
             let Some(dependency) = self.lock_file(file, sources, workdir) else { continue };
-            if let Some(first) = own.get(&ecosystem) {
-                let message = format!("the stage has a lock file of {ecosystem} already: `{first}`");
-                let help = "use one a stage: make workspaces of the two projects, or build them in stages of their own";
-                self.wrong(&file.span, message, help);
+            let files = own.entry(ecosystem).or_default();
+            if files.contains(&dependency) {
+                self.wrong(&file.span, format!("`{dependency}` is named twice"), "name it once");
                 continue;
             }
-            own.insert(ecosystem, dependency);
+            files.push(dependency);
         }
         let mut all = before.map(|stage| stage.dependencies.clone()).unwrap_or_default();
         all.extend(own);

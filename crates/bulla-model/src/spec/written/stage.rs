@@ -57,7 +57,8 @@ pub(in crate::spec) struct StageKeys {
     pub(in crate::spec) copy: Vec<At<StageCopyKeys>>,
     /// The lock files of package managers whose packages the steps find, relative to `workdir` (or absolute beneath `/src`). All that one
     /// names is fetched and verified before a step runs, and served to the unmodified package manager on the step's own loopback;
-    /// nothing else is there. Of each kind there is one; a stage that goes on from another has what that has, and its own in place of it.
+    /// nothing else is there. Of one kind there may be several; a stage that goes on from another has what that has, and its own of a kind
+    /// in place of it.
     #[schemars(extend("x-example" = "dependencies: [{npm: package-lock.json}]"))]
     #[serde(default)]
     pub(in crate::spec) dependencies: Vec<At<DependencyKeys>>,
@@ -120,12 +121,30 @@ pub(in crate::spec) struct DependencyKeys {
     #[schemars(extend("x-example" = "npm: package-lock.json"))]
     #[serde(default)]
     pub(in crate::spec) npm: Option<At<LockFile>>,
+    /// A `requirements.txt` with hashes, `uv.lock` or `pylock.toml`.
+    #[schemars(extend("x-example" = "pypi: requirements.txt"))]
+    #[serde(default)]
+    pub(in crate::spec) pypi: Option<At<LockFile>>,
+    /// A `Cargo.lock`.
+    #[schemars(extend("x-example" = "cargo: Cargo.lock"))]
+    #[serde(default)]
+    pub(in crate::spec) cargo: Option<At<LockFile>>,
+    /// A `go.sum`; of a workspace any module's, `go.work` or `go.work.sum`.
+    #[schemars(extend("x-example" = "go: go.sum"))]
+    #[serde(default)]
+    pub(in crate::spec) go: Option<At<LockFile>>,
 }
 
 impl DependencyKeys {
     /// Gives what is written, each with its kind.
     pub(in crate::spec) fn written(&self) -> impl Iterator<Item = (Ecosystem, &At<LockFile>)> {
-        [(Ecosystem::Npm, &self.npm)].into_iter().filter_map(|(ecosystem, file)| Some((ecosystem, file.as_ref()?)))
+        let all = [
+            (Ecosystem::Npm, &self.npm),
+            (Ecosystem::Pypi, &self.pypi),
+            (Ecosystem::Cargo, &self.cargo),
+            (Ecosystem::Go, &self.go),
+        ];
+        all.into_iter().filter_map(|(ecosystem, file)| Some((ecosystem, file.as_ref()?)))
     }
 }
 

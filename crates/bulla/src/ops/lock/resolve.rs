@@ -284,7 +284,12 @@ impl Bytes<'_> {
             return Ok(Answer::Bytes(bytes));
         }
         let Some(mirror) = mirror else { return Ok(Answer::Absent) };
-        let get = Get { urls: vec![mirror.beneath(&need.path)?], reach: Reach::Configured, max_size: need.max_size };
+        let get = Get {
+            urls: vec![mirror.beneath(&need.path)?],
+            reach: Reach::Configured,
+            max_size: need.max_size,
+            accept: None,
+        };
         match self.client.get_bytes(&get) {
             Ok(body) => Ok(Answer::Bytes(body.bytes)),
             Err(error) if error.is_not_found() => Ok(Answer::Absent),

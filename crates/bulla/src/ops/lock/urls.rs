@@ -176,7 +176,7 @@ impl Fetcher<'_> {
 
     /// Brings something new into the store, and gives its digest and size.
     fn fetch_new(&self, url: &Url, progress: &dyn Fn(u64)) -> Result<(Digest, u64)> {
-        let get = Get { urls: vec![url.clone()], reach: Reach::Public, max_size: MAX_SOURCE };
+        let get = Get { urls: vec![url.clone()], reach: Reach::Public, max_size: MAX_SOURCE, accept: None };
         let open = || self.store.blob_writer().map_err(std::io::Error::other);
         let (writer, size) = self.client.get_into(&get, open, progress)?;
         Ok((writer.finish(None)?, size))
@@ -184,7 +184,7 @@ impl Fetcher<'_> {
 
     fn verify(&self, name: &Name, url: &Url, digest: Digest, signature: &Url, key: &CleanPath) -> Result<Evidence> {
         let keys = ops::git::read_keys(self.project, name, key)?;
-        let get = Get { urls: vec![signature.clone()], reach: Reach::Public, max_size: MAX_SIGNATURE };
+        let get = Get { urls: vec![signature.clone()], reach: Reach::Public, max_size: MAX_SIGNATURE, accept: None };
         let bytes = self.client.get_bytes(&get)?.bytes;
         let mut open = || -> std::io::Result<Box<dyn Read>> {
             let file = self.store.open_blob(&digest).map_err(std::io::Error::other)?;
