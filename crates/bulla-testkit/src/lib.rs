@@ -16,6 +16,7 @@ pub mod npm;
 pub mod process;
 pub mod project;
 pub mod registry;
+pub mod verdaccio;
 
 pub use authority::TestAuthority;
 pub use debian::{Deb, DebianRepo, Release};
@@ -26,6 +27,7 @@ pub use mirror::{Fault, Mirror, Request};
 pub use npm::{NpmPackage, NpmRegistry};
 pub use project::Project;
 pub use registry::{FakeRegistry, RegistryFault};
+pub use verdaccio::Verdaccio;
 
 /// Says why real package managers are not run now: they take minutes of a processor, and are run where `BULLA_CLIENTS` is set.
 ///

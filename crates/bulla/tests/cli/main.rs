@@ -19,6 +19,7 @@ mod lock_attacks;
 mod manual;
 mod npm;
 mod npm_attacks;
+mod npm_real;
 mod npm_scripts;
 mod npm_several;
 mod npm_stores;
