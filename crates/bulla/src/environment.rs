@@ -41,6 +41,16 @@ pub(crate) struct Environment {
     npm_user: Option<PathBuf>,
     /// `$npm_config_globalconfig`: the file of the machine's settings of npm.
     npm_global: Option<PathBuf>,
+    /// `$GOPROXY`.
+    pub go_proxy: Option<String>,
+    /// `$GOPRIVATE`.
+    pub go_private: Option<String>,
+    /// `$GONOPROXY`.
+    pub go_no_proxy: Option<String>,
+    /// `$GOENV`: the file of Go's settings, or `off`.
+    go_env: Option<PathBuf>,
+    /// `$NETRC`: the file of logins, in place of `~/.netrc`.
+    netrc: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`, when it is absolute.
     runtime: Option<PathBuf>,
     /// `$DOCKER_CONFIG`: the folder of Docker's settings.
@@ -97,6 +107,11 @@ impl Environment {
             npm_registry: either("npm_config_registry", "NPM_CONFIG_REGISTRY"),
             npm_user: either("npm_config_userconfig", "NPM_CONFIG_USERCONFIG").map(PathBuf::from),
             npm_global: either("npm_config_globalconfig", "NPM_CONFIG_GLOBALCONFIG").map(PathBuf::from),
+            go_proxy: text("GOPROXY"),
+            go_private: text("GOPRIVATE"),
+            go_no_proxy: text("GONOPROXY"),
+            go_env: var("GOENV").map(PathBuf::from),
+            netrc: var("NETRC").map(PathBuf::from),
             runtime: absolute("XDG_RUNTIME_DIR"),
             docker_config: var("DOCKER_CONFIG").map(PathBuf::from),
             registry_auth_file: var("REGISTRY_AUTH_FILE").map(PathBuf::from),
@@ -145,6 +160,19 @@ impl Environment {
             None => ["/etc/npmrc", "/usr/etc/npmrc", "/usr/local/etc/npmrc"].map(PathBuf::from).to_vec(),
         };
         user.into_iter().chain(machine).collect()
+    }
+
+    /// Gives the file that `go env -w` writes; `None` where there is to be none, or no home.
+    pub(crate) fn go_env_file(&self) -> Option<PathBuf> {
+        match &self.go_env {
+            Some(file) => Some(file.clone()).filter(|file| file.as_os_str() != "off"),
+            None => Some(self.xdg(self.config_home.as_ref(), ".config")?.join("go/env")),
+        }
+    }
+
+    /// Gives the file of logins that curl and others read; `None` without a home.
+    pub(crate) fn netrc(&self) -> Option<PathBuf> {
+        self.netrc.clone().or_else(|| Some(self.home.as_ref()?.join(".netrc")))
     }
 
     /// Gives the folder of the store where nothing else names it; `None` without a home.

@@ -276,6 +276,11 @@ impl Answers {
             }
             _ if route.status != 200 => return Ok(()),
             (Body::Blob { digest, .. }, Body::Blob { digest: other, .. }) if digest == other => return Ok(()),
+            (Body::Blob { digest, .. }, Body::Bytes(bytes)) if *digest == Digest::of(bytes) => return Ok(()),
+            (Body::Bytes(bytes), Body::Blob { digest, .. }) if *digest == Digest::of(bytes) => {
+                (*known, self.materials[*place]) = (route.clone(), material.clone());
+                return Ok(());
+            }
             (Body::Bytes(one), Body::Bytes(other)) => {
                 if let Some(both) = dependencies::joined(file.ecosystem, &route.content_type, one, other) {
                     known.body = Body::Bytes(both);

@@ -258,7 +258,8 @@ pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]
     match ecosystem {
         _ if one == other => Some(one.to_vec()),
         Ecosystem::Pypi => Some(pypi::joined(content_type, one, other)),
-        Ecosystem::Npm | Ecosystem::Cargo | Ecosystem::Go => None,
+        Ecosystem::Go => go::joined(one, other),
+        Ecosystem::Npm | Ecosystem::Cargo => None,
     }
 }
 

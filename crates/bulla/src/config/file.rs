@@ -10,7 +10,7 @@ use bulla_net::{ProxyAddress, Url};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, Debian, Limits, Network, Npm, Oci, Repository, problem, store::Store};
+use super::{Config, Debian, Limits, Network, Npm, Oci, Repository, go::GoKeys, problem, store::Store};
 use crate::{
     error::{Mark, Result},
     quantity,
@@ -60,6 +60,7 @@ struct Registry {
     debian: DebianKeys,
     oci: OciKeys,
     npm: NpmKeys,
+    go: GoKeys,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -175,6 +176,7 @@ impl File {
             let good = scope.len() > 1 && scope.starts_with('@') && !scope.contains('/');
             marks.check(url, good, &format!("is of `{scope}`, which is no scope"), "write `\"@SCOPE\" = \"ADDRESS\"`");
         }
+        self.registry.go.mistakes(&mut marks);
         self.limits.mistakes(&mut marks);
         self.store.mistakes(&mut marks);
         self.store.uid.iter().for_each(|uid| {
@@ -232,6 +234,7 @@ impl File {
                     registry: npm.registry.or(weaker_npm.registry),
                     scopes,
                 },
+                go: self.registry.go.over(weaker.registry.go),
             },
         }
     }
@@ -260,6 +263,7 @@ impl File {
             },
             debian: self.registry.debian.into_config(),
             npm: self.registry.npm.into_config(),
+            go: self.registry.go.into_config(),
             others: self.store.into_others(),
             oci: Oci {
                 insecure: inner(self.registry.oci.insecure.unwrap_or_default()),

@@ -6,7 +6,9 @@
 
 mod apt;
 mod keys;
+mod go;
 mod logins;
+mod netrc;
 mod npm;
 mod packages;
 
@@ -18,6 +20,7 @@ use bulla_net::Url;
 
 pub(crate) use self::{
     apt::{Apt, Entry, SignedBy},
+    go::{GoRegistries, Proxies},
     logins::DockerLogins,
     npm::NpmRegistries,
     packages::{Found, PackageRegistries},
