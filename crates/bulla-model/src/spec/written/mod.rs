@@ -21,8 +21,8 @@ pub(super) use self::{
     },
     source::SourceKeys,
     stage::{
-        DependencyKeys, IdentityWord, LimitKeys, OnRefusalWord, PlatformWord, RunText, SecretKeys, SecretText,
-        StageCopyKeys, StageKeys, StepKeys, StepText,
+        DependencyKeys, IdentityWord, InstallScriptsKeys, InstallScriptsText, InstallScriptsWord, LimitKeys,
+        OnRefusalWord, PlatformWord, RunText, SecretKeys, SecretText, StageCopyKeys, StageKeys, StepKeys, StepText,
     },
 };
 use super::Name;
