@@ -6,6 +6,7 @@
 mod file;
 mod go;
 mod problem;
+mod pypi;
 mod store;
 
 use std::{
@@ -19,6 +20,7 @@ use bulla_model::spec::Glob;
 use bulla_net::Url;
 
 use self::file::File;
+pub(crate) use self::pypi::Pypi;
 use crate::{
     environment::Environment,
     error::{CliError, Result},
@@ -50,6 +52,8 @@ pub(crate) struct Config {
     pub npm: Npm,
     /// Where modules of Go are.
     pub go: Go,
+    /// Where packages of Python are.
+    pub pypi: Pypi,
     /// What is said of registries of images.
     pub oci: Oci,
     /// Stores of others.

@@ -23,7 +23,7 @@ use bulla_store::Store;
 use crate::{
     error::{CommandError, Result},
     ops,
-    registry::{Apt, Found, GoRegistries, NpmRegistries, PackageRegistries},
+    registry::{Apt, Found, GoRegistries, NpmRegistries, PackageRegistries, PypiRegistries},
     session::Session,
 };
 
@@ -196,6 +196,7 @@ impl<'a> Dependencies<'a> {
         let registries: Box<dyn PackageRegistries> = match ecosystem {
             Ecosystem::Npm => Box::new(NpmRegistries::read(self.session)?),
             Ecosystem::Go => Box::new(GoRegistries::read(self.session)?),
+            Ecosystem::Pypi => Box::new(PypiRegistries::read(self.session)?),
             _ => {
                 let message = format!("packages of {ecosystem} are not fetched yet");
                 return Err(crate::error::CliError::Option(message).into());

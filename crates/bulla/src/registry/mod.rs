@@ -5,12 +5,15 @@
 //! in: a suite that none of them knows is an error that says what to configure.
 
 mod apt;
-mod keys;
 mod go;
+mod keys;
 mod logins;
 mod netrc;
 mod npm;
 mod packages;
+mod pip;
+mod pypi;
+mod uv;
 
 use std::path::PathBuf;
 
@@ -24,6 +27,7 @@ pub(crate) use self::{
     logins::DockerLogins,
     npm::NpmRegistries,
     packages::{Found, PackageRegistries},
+    pypi::PypiRegistries,
 };
 use crate::{config::Debian, error::Result};
 
