@@ -22,6 +22,7 @@ mod npm_attacks;
 mod output;
 mod parts;
 mod platforms;
+mod proxy;
 mod referrers;
 mod registry;
 mod registry_attacks;
