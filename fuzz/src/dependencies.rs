@@ -2,8 +2,8 @@
 
 use std::io::{self, Cursor};
 
-use bulla_ecosystems::dependencies::{Bodies, Body, Files, Native, Place, ReadSeek, Request, npm::Npm};
-use bulla_model::{CleanPath, Platform};
+use bulla_ecosystems::dependencies::{Bodies, Body, Files, Native, Place, ReadSeek, Request, Stage, npm::Npm};
+use bulla_model::CleanPath;
 
 /// One file of a source.
 struct OneFile<'a>(&'a [u8]);
@@ -24,7 +24,7 @@ impl Bodies for OneBody<'_> {
 
 fn read(bytes: &[u8]) -> Option<Npm> {
     let file = CleanPath::parse("package-lock.json").expect("a clean path");
-    match Npm::read(&OneFile(bytes), &file, Platform::BUILD) {
+    match Npm::read(&OneFile(bytes), &file, &Stage::default()) {
         Ok(npm) => Some(npm),
         Err(error) => {
             crate::shown(&error);

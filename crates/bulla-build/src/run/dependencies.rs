@@ -10,7 +10,11 @@ use std::{
 use bulla_ecosystems::dependencies::{
     self, Answer, ArtifactError, Bodies, CACHE, Client, Files, Hash, LockFileError, Native, Place, Question, ReadSeek,
 };
-use bulla_model::{CleanPath, Digest, Ecosystem, Origin, Platform, plan::PlannedStage, spec::Name};
+use bulla_model::{
+    CleanPath, Digest, Ecosystem, Origin,
+    plan::PlannedStage,
+    spec::{InstallScripts, Name},
+};
 use bulla_sandbox::Bind;
 use bulla_serve::{Authority, Body, MAX_HOSTS, Report, Route, Table};
 use bulla_store::{Scratch, Store};
@@ -20,7 +24,7 @@ use super::{
     context::Context,
     proxy,
     record::{Action, FORMAT, Refused},
-    stages::{ReadSource, Stages, internal},
+    stages::{ReadSource, Stages, internal, place_of},
 };
 use crate::{event::Event, secret::Secrets};
 
@@ -37,8 +41,8 @@ fn base() -> String {
 #[derive(Default)]
 pub(crate) struct LockFiles(Mutex<BTreeMap<Key, Arc<LockFile>>>);
 
-/// What a lock file is known by: its kind, its source, where it lies, and the platform that its packages run on.
-type Key = (Ecosystem, Name, CleanPath, Platform);
+/// What a lock file is known by: its kind, where it lies, and what of the stage counts.
+type Key = (Ecosystem, Name, CleanPath, dependencies::Stage);
 
 /// A lock file of a source.
 pub(crate) struct LockFile {
@@ -96,14 +100,16 @@ impl Stages<'_> {
         let all =
             stage.dependencies.iter().flat_map(|(ecosystem, files)| files.iter().map(move |file| (ecosystem, file)));
         for (ecosystem, dependency) in all {
-            let key = (*ecosystem, dependency.source.clone(), dependency.file.clone(), platform);
+            let place = format!("/{}", place_of(&dependency.source)?);
+            let of_stage = dependencies::Stage { platform, place, scripts: dependency.scripts.clone() };
+            let key = (*ecosystem, dependency.source.clone(), dependency.file.clone(), of_stage);
             if let Some(file) = known.get(&key) {
                 files.push(Arc::clone(file));
                 continue;
             }
             let source = self.sources.get(&dependency.source).ok_or_else(|| internal("a source that was not read"))?;
-            let native = dependencies::read(*ecosystem, &SourceFiles(source), &dependency.file, platform)?;
-            let file = Arc::new(LockFile::new(dependency.to_string(), native));
+            let native = dependencies::read(*ecosystem, &SourceFiles(source), &dependency.file, &key.3)?;
+            let file = Arc::new(LockFile::new(dependency.to_string(), native, &dependency.scripts));
             known.insert(key, Arc::clone(&file));
             files.push(file);
         }
@@ -131,7 +137,7 @@ pub(crate) fn pins(files: &[Arc<LockFile>]) -> BTreeMap<String, Digest> {
 }
 
 impl LockFile {
-    fn new(title: String, native: Box<dyn Native>) -> Self {
+    fn new(title: String, native: Box<dyn Native>, scripts: &InstallScripts) -> Self {
         let client = native.client(&base());
         let locked = native.locked();
         let ecosystem = locked.ecosystem;
@@ -149,6 +155,9 @@ impl LockFile {
         if proxied {
             let places = addresses.iter().map(|(address, artifact)| format!("{address} {artifact}\n"));
             pins.push_str(&format!("proxy {}\n", Digest::of(places.collect::<String>() + &proxy::text())));
+        }
+        if let InstallScripts::Deny { allow } = scripts {
+            pins.push_str(&format!("scripts {}\n", serde_json::json!(allow)));
         }
         let digest = Digest::of(&pins);
         Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, proxied, prepared: Mutex::default() }

@@ -21,7 +21,7 @@ mod repository;
 
 use std::io;
 
-use bulla_model::{Address, CleanPath, Ecosystem, Fault, Kind, Platform};
+use bulla_model::{Address, CleanPath, Ecosystem, Fault, Kind, Platform, spec::InstallScripts};
 
 pub use self::{
     hash::{Hash, ParseHashError},
@@ -242,7 +242,24 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     }
 }
 
-/// Reads a native lock file of a source, for the platform that a step runs on.
+/// What of a stage decides what its lock files stand for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stage {
+    /// The platform that its steps run on.
+    pub platform: Platform,
+    /// Where the top of the lock file's source lies in it, as an absolute path.
+    pub place: String,
+    /// What becomes of the scripts of the lock file's packages.
+    pub scripts: InstallScripts,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { platform: Platform::BUILD, place: "/src/app".to_owned(), scripts: InstallScripts::default() }
+    }
+}
+
+/// Reads a native lock file of a source, for a stage.
 ///
 /// # Errors
 /// When it is not there, is damaged, or names what cannot be served.
@@ -250,10 +267,10 @@ pub fn read(
     ecosystem: Ecosystem,
     files: &dyn Files,
     file: &CleanPath,
-    platform: Platform,
+    stage: &Stage,
 ) -> Result<Box<dyn Native>, LockFileError> {
     match ecosystem {
-        Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, platform)?)),
+        Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, stage)?)),
         Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &pypi::Stage::default())?)),
         Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?)),
         Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),

@@ -1,6 +1,9 @@
 //! Stages: a root filesystem and the steps that run on it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -129,6 +132,30 @@ pub struct Dependency {
     pub source: Name,
     /// Where, relative to the source's top.
     pub file: CleanPath,
+    /// What becomes of the scripts of its packages.
+    #[serde(skip_serializing_if = "InstallScripts::is_run")]
+    pub scripts: InstallScripts,
+}
+
+/// What becomes of the scripts that packages have run when they are installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstallScripts {
+    /// They run, in the sandbox of the step.
+    #[default]
+    Run,
+    /// They do not run.
+    Deny {
+        /// Those packages whose scripts run all the same, as the lock file names them.
+        allow: BTreeSet<String>,
+    },
+}
+
+impl InstallScripts {
+    /// Says whether all scripts run.
+    pub const fn is_run(&self) -> bool {
+        matches!(self, Self::Run)
+    }
 }
 
 impl std::fmt::Display for Dependency {

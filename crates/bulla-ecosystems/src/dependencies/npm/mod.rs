@@ -14,12 +14,12 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::{CleanPath, Ecosystem, Platform};
+use bulla_model::{CleanPath, Ecosystem};
 
 use self::{lock::Read, package::Release};
 use super::{
     Answer, ArtifactError, Bodies, Body, CACHE, Client, Files, LockFileError, Locked, Native, Question, Repository,
-    Request, Route,
+    Request, Route, Stage,
 };
 
 /// The most bytes of a lock file.
@@ -38,14 +38,14 @@ pub struct Npm {
 }
 
 impl Npm {
-    /// Reads a lock file, for a platform.
+    /// Reads a lock file, for a stage.
     ///
     /// # Errors
     /// When it is not there, is damaged, or names what cannot be served.
-    pub fn read(files: &dyn Files, file: &CleanPath, platform: Platform) -> Result<Self, LockFileError> {
+    pub fn read(files: &dyn Files, file: &CleanPath, stage: &Stage) -> Result<Self, LockFileError> {
         let text =
             super::read_text(files, file, MAX_LOCK, "run `npm install --package-lock-only`, and commit the lock file")?;
-        let Read { artifacts, further, foreign, asked_scopes } = lock::read(file, &text, platform)?;
+        let Read { artifacts, further, foreign, asked_scopes } = lock::read(file, &text, stage.platform)?;
         check_settings(files, file, &asked_scopes)?;
         Ok(Self { locked: Locked { ecosystem: Ecosystem::Npm, file: file.clone(), artifacts }, further, foreign })
     }

@@ -1,5 +1,7 @@
 use std::io::{self, Cursor, Write as _};
 
+use bulla_model::Platform;
+
 use super::*;
 use crate::dependencies::{Hash, Place, ReadSeek};
 
@@ -32,7 +34,7 @@ fn file() -> CleanPath {
 fn read_with(text: &str, others: &[(&str, &str)]) -> Result<Npm, LockFileError> {
     let own = [("package-lock.json", text)];
     let files = own.iter().chain(others).map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-    Npm::read(&Source(files), &file(), Platform::BUILD)
+    Npm::read(&Source(files), &file(), &Stage::default())
 }
 
 fn read(text: &str) -> Result<Npm, LockFileError> {
@@ -101,7 +103,7 @@ fn each_kind_of_entry_is_told_from_the_others() {
     let arm = Npm::read(
         &Source([("package-lock.json".to_owned(), lock(&format!(r#""node_modules/arm": {{"version": "1.0.0", "cpu": ["arm64"], "optional": true, "integrity": "{a}"}}"#)).into_bytes())].into()),
         &file(),
-        Platform::LinuxArm64,
+        &Stage { platform: Platform::LinuxArm64, ..Stage::default() },
     );
     assert_eq!(names(&arm.expect("a good lock file")), ["arm 1.0.0 6"]);
 }

@@ -1,16 +1,22 @@
 //! The lock files that a stage names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, stage::source_root};
 use crate::{
     ecosystem::Ecosystem,
+    path::CleanPath,
     spec::{
-        AbsolutePath, Dependency, Name, Source, Stage,
-        written::{DependencyKeys, LockFile},
+        AbsolutePath, Dependency, InstallScripts, Name, Source, Stage,
+        written::{DependencyKeys, InstallScriptsText, InstallScriptsWord, LockFile},
     },
     yaml::At,
 };
+
+/// The kinds of packages whose scripts can be kept from running.
+const DENIES_SCRIPTS: [Ecosystem; 0] = [];
+/// The most bytes of a name of a package.
+const MAX_NAME: usize = 256;
 
 impl Context<'_> {
     /// Evaluates the lock files: those of the stage that is continued, and the stage's own in place of them.
@@ -29,10 +35,22 @@ impl Context<'_> {
                 self.wrong(&entry.span, "this names not exactly one lock file", help);
                 continue;
             };
-            let Some(dependency) = self.lock_file(file, sources, workdir) else { continue };
+            let scripts = self.scripts(ecosystem, entry.scripts.as_ref());
+            let Some((source, path)) = self.lock_file(file, sources, workdir) else { continue };
+            let dependency = Dependency { source, file: path, scripts };
             let files = own.entry(ecosystem).or_default();
-            if files.contains(&dependency) {
+            if files.iter().any(|known| (&known.source, &known.file) == (&dependency.source, &dependency.file)) {
                 self.wrong(&file.span, format!("`{dependency}` is named twice"), "name it once");
+                continue;
+            }
+            if files.first().is_some_and(|first| first.scripts.is_run() != dependency.scripts.is_run()) {
+                let message =
+                    format!("one lock file of {ecosystem} denies scripts, and another one of the stage does not");
+                self.wrong(
+                    &file.span,
+                    message,
+                    "write `scripts` to all of them: a step cannot tell whose a package is",
+                );
                 continue;
             }
             files.push(dependency);
@@ -47,7 +65,7 @@ impl Context<'_> {
         file: &At<LockFile>,
         sources: &BTreeMap<Name, Source>,
         workdir: &AbsolutePath,
-    ) -> Option<Dependency> {
+    ) -> Option<(Name, CleanPath)> {
         let path = match &file.value {
             LockFile::Absolute(path) => path.clone(),
             LockFile::Beneath(path) => workdir.clean().map_or(Ok(path.clone()), |workdir| workdir.join(path)).ok()?,
@@ -58,6 +76,35 @@ impl Context<'_> {
             self.wrong(&file.span, format!("`/{path}` is in no source"), help);
             return None;
         };
-        Some(Dependency { source: source.clone(), file: file_in_it })
+        Some((source.clone(), file_in_it))
+    }
+
+    fn scripts(&mut self, ecosystem: Ecosystem, written: Option<&At<InstallScriptsText>>) -> InstallScripts {
+        let Some(written) = written else { return InstallScripts::Run };
+        let mut allow = BTreeSet::new();
+        match &written.value {
+            InstallScriptsText::Word(InstallScriptsWord::Run) => return InstallScripts::Run,
+            InstallScriptsText::Word(InstallScriptsWord::Deny) => {}
+            InstallScriptsText::Keys(keys) => {
+                for name in &keys.allow {
+                    let bad = |c: char| c.is_whitespace() || c.is_control();
+                    if name.value.is_empty() || name.value.len() > MAX_NAME || name.value.contains(bad) {
+                        let help = "write it as the lock file does: `esbuild`, `@scope/name`";
+                        self.wrong(&name.span, "this is no name of a package", help);
+                    } else if !allow.insert(name.value.clone()) {
+                        self.wrong(&name.span, format!("`{}` is named twice", name.value), "name it once");
+                    }
+                }
+            }
+        }
+        if !DENIES_SCRIPTS.contains(&ecosystem) {
+            let message = format!("scripts of packages of {ecosystem} cannot be denied yet");
+            self.wrong(
+                &written.span,
+                message,
+                "leave `scripts` out: they run in the sandbox, and what they execute is recorded",
+            );
+        }
+        InstallScripts::Deny { allow }
     }
 }

@@ -61,7 +61,7 @@ pub(in crate::spec) struct StageKeys {
     /// in place of it.
     #[schemars(extend("x-example" = "dependencies: [{npm: package-lock.json}]"))]
     #[serde(default)]
-    pub(in crate::spec) dependencies: Vec<At<DependencyKeys>>,
+    pub(in crate::spec) dependencies: Option<Vec<At<DependencyKeys>>>,
     /// The commands, one a line: a text for `/bin/sh -eu`, a list of arguments, or a map with `run`.
     #[schemars(extend("x-example" = "steps:\n  - ./configure --prefix=/usr\n  - [make, -j4]\n  - run: make install DESTDIR=/out"))]
     #[serde(default)]
@@ -113,7 +113,7 @@ pub(in crate::spec) struct StageCopyKeys {
 }
 
 /// A lock file of a package manager, by the manager's name.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a map such as `{npm: package-lock.json}`")]
 #[schemars(rename = "Dependency")]
 pub(in crate::spec) struct DependencyKeys {
@@ -133,9 +133,59 @@ pub(in crate::spec) struct DependencyKeys {
     #[schemars(extend("x-example" = "go: go.sum"))]
     #[serde(default)]
     pub(in crate::spec) go: Option<At<LockFile>>,
+    /// What becomes of the scripts that packages have run when they are installed. By default they run, in the sandbox of the step. With
+    /// `deny` those of no package run, with `{allow: […]}` those of these packages alone; the project's own always run. What was
+    /// denied is told and recorded.
+    #[schemars(extend("x-example" = "scripts: {allow: [esbuild, '@parcel/watcher']}"))]
+    #[serde(default)]
+    pub(in crate::spec) scripts: Option<At<InstallScriptsText>>,
+}
+
+/// What becomes of the scripts of packages: `run`, `deny`, or a map with those packages whose scripts run.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(untagged, rename = "InstallScripts")]
+pub(in crate::spec) enum InstallScriptsText {
+    /// The same for all packages.
+    Word(InstallScriptsWord),
+    /// Some packages' scripts run.
+    Keys(InstallScriptsKeys),
+}
+
+/// What becomes of the scripts of all packages.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "InstallScriptsWord")]
+pub(in crate::spec) enum InstallScriptsWord {
+    /// They run.
+    Run,
+    /// They do not run.
+    Deny,
+}
+
+/// The packages whose scripts run; those of all others do not.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "`run`, `deny`, or a map such as `{allow: [esbuild]}`")]
+#[schemars(rename = "InstallScriptsKeys")]
+pub(in crate::spec) struct InstallScriptsKeys {
+    /// Packages by the name that the lock file has for them.
+    #[schemars(extend("x-example" = "allow: [esbuild, '@parcel/watcher']"))]
+    pub(in crate::spec) allow: Vec<At<String>>,
 }
 
 impl DependencyKeys {
+    /// Names one lock file.
+    pub(in crate::spec) fn one(ecosystem: Ecosystem, file: At<LockFile>) -> Self {
+        let mut keys = Self::default();
+        let place = match ecosystem {
+            Ecosystem::Npm => &mut keys.npm,
+            Ecosystem::Pypi => &mut keys.pypi,
+            Ecosystem::Cargo => &mut keys.cargo,
+            Ecosystem::Go => &mut keys.go,
+        };
+        *place = Some(file);
+        keys
+    }
+
     /// Gives what is written, each with its kind.
     pub(in crate::spec) fn written(&self) -> impl Iterator<Item = (Ecosystem, &At<LockFile>)> {
         let all = [
@@ -297,6 +347,30 @@ pub(in crate::spec) struct SecretKeys {
     #[schemars(extend("x-example" = "target: /root/.npmrc"))]
     #[serde(default)]
     pub(in crate::spec) target: Option<At<AbsolutePath>>,
+}
+
+struct InstallScriptsVisitor;
+
+impl<'de> Visitor<'de> for InstallScriptsVisitor {
+    type Value = InstallScriptsText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`run`, `deny`, or a map such as `{allow: [esbuild]}`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<InstallScriptsText, E> {
+        InstallScriptsWord::deserialize(de::value::StrDeserializer::new(text)).map(InstallScriptsText::Word)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<InstallScriptsText, A::Error> {
+        InstallScriptsKeys::deserialize(de::value::MapAccessDeserializer::new(map)).map(InstallScriptsText::Keys)
+    }
+}
+
+impl<'de> Deserialize<'de> for InstallScriptsText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(InstallScriptsVisitor)
+    }
 }
 
 struct SecretVisitor;
