@@ -15,6 +15,7 @@ pub mod mirror;
 pub mod npm;
 pub mod process;
 pub mod project;
+pub mod python;
 pub mod registry;
 
 pub use authority::TestAuthority;
@@ -25,6 +26,7 @@ pub use git::{GitRepo, GitServer};
 pub use mirror::{Fault, Mirror, Request};
 pub use npm::{NpmPackage, NpmRegistry};
 pub use project::Project;
+pub use python::{PythonIndex, PythonPackage};
 pub use registry::{FakeRegistry, RegistryFault};
 
 /// Says why real package managers are not run now: they take minutes of a processor, and are run where `BULLA_CLIENTS` is set.

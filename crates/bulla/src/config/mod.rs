@@ -4,7 +4,9 @@
 //! both, and never from the project, since a spec may come from a stranger. Documented in `docs/configuration.md`.
 
 mod file;
+mod go;
 mod problem;
+mod pypi;
 mod store;
 
 use std::{
@@ -14,12 +16,15 @@ use std::{
     time::Duration,
 };
 
+use bulla_model::spec::Glob;
 use bulla_net::Url;
 
 use self::file::File;
+pub(crate) use self::pypi::Pypi;
 use crate::{
     environment::Environment,
     error::{CliError, Result},
+    registry::Proxies,
     remote::Others,
 };
 
@@ -45,6 +50,10 @@ pub(crate) struct Config {
     pub debian: Debian,
     /// Where packages of npm are.
     pub npm: Npm,
+    /// Where modules of Go are.
+    pub go: Go,
+    /// Where packages of Python are.
+    pub pypi: Pypi,
     /// What is said of registries of images.
     pub oci: Oci,
     /// Stores of others.
@@ -78,6 +87,23 @@ pub(crate) struct Npm {
 impl Default for Npm {
     fn default() -> Self {
         Self { npmrc: true, registry: None, scopes: BTreeMap::new() }
+    }
+}
+
+/// Where modules of Go are.
+#[derive(Debug, Clone)]
+pub(crate) struct Go {
+    /// Whether Go's own settings of the user are read for what is not configured here.
+    pub go_env: bool,
+    /// The module proxies, as `GOPROXY` has them.
+    pub proxy: Option<Proxies>,
+    /// Those of modules whose names fit a pattern, as `GOPRIVATE` has them.
+    pub private: BTreeMap<Glob, Proxies>,
+}
+
+impl Default for Go {
+    fn default() -> Self {
+        Self { go_env: true, proxy: None, private: BTreeMap::new() }
     }
 }
 

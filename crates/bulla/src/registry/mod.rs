@@ -5,10 +5,15 @@
 //! in: a suite that none of them knows is an error that says what to configure.
 
 mod apt;
+mod go;
 mod keys;
 mod logins;
+mod netrc;
 mod npm;
 mod packages;
+mod pip;
+mod pypi;
+mod uv;
 
 use std::path::PathBuf;
 
@@ -18,9 +23,11 @@ use bulla_net::Url;
 
 pub(crate) use self::{
     apt::{Apt, Entry, SignedBy},
+    go::{GoRegistries, Proxies},
     logins::DockerLogins,
     npm::NpmRegistries,
     packages::{Found, PackageRegistries},
+    pypi::PypiRegistries,
 };
 use crate::{config::Debian, error::Result};
 

@@ -23,6 +23,8 @@ mod output;
 mod parts;
 mod platforms;
 mod proxy;
+mod pypi;
+mod pypi_attacks;
 mod referrers;
 mod registry;
 mod registry_attacks;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The kinds of packages whose scripts can be kept from running.
-const DENIES_SCRIPTS: [Ecosystem; 0] = [];
+const DENIES_SCRIPTS: [Ecosystem; 1] = [Ecosystem::Pypi];
 /// The most bytes of a name of a package.
 const MAX_NAME: usize = 256;
 
