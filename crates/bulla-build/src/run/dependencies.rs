@@ -2,7 +2,7 @@
 //! what it names is had, and made into a table for the server, when a step really runs for the first time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read as _},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -12,21 +12,22 @@ use bulla_ecosystems::dependencies::{
     pypi::Pythons,
 };
 use bulla_model::{
-    CleanPath, Digest, Ecosystem,
+    CleanPath, Digest, Ecosystem, Origin,
     plan::{PlannedBase, PlannedStage},
     spec::{InstallScripts, Name},
 };
 use bulla_sandbox::Bind;
-use bulla_serve::{Body, Report, Route, Table};
+use bulla_serve::{Authority, Body, MAX_HOSTS, Report, Route, Table};
 use bulla_store::{Scratch, Store};
 
 use super::{
     BuildError,
     context::Context,
+    proxy,
     record::{Action, FORMAT, Refused},
     stages::{ReadSource, Stages, internal, place_of},
 };
-use crate::event::Event;
+use crate::{event::Event, secret::Secrets};
 
 /// The port at which every step finds what its lock files name. It is the same everywhere, since some clients build it into what they
 /// make.
@@ -55,6 +56,8 @@ pub(crate) struct LockFile {
     /// The digest of that, which decides whether a step runs again.
     pub(crate) digest: Digest,
     client: Client,
+    /// Whether its client goes to addresses of the file, so that the step needs the proxy.
+    proxied: bool,
     prepared: Mutex<Option<Arc<Prepared>>>,
 }
 
@@ -164,11 +167,17 @@ impl LockFile {
         for (what, text) in [("beside", native.beside()), ("client", format!("{client:?}"))] {
             pins.push_str(&format!("{what} {}\n", Digest::of(text)));
         }
+        let addresses = native.addresses();
+        let proxied = !addresses.is_empty();
+        if proxied {
+            let places = addresses.iter().map(|(address, artifact)| format!("{address} {artifact}\n"));
+            pins.push_str(&format!("proxy {}\n", Digest::of(places.collect::<String>() + &proxy::text())));
+        }
         if let InstallScripts::Deny { allow } = scripts {
             pins.push_str(&format!("scripts {}\n", serde_json::json!(allow)));
         }
         let digest = Digest::of(&pins);
-        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, prepared: Mutex::default() }
+        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, proxied, prepared: Mutex::default() }
     }
 
     /// Has everything that it names, and nothing is done twice.
@@ -189,21 +198,35 @@ impl LockFile {
         let bodies = StoreBodies { store: context.store, digests: &digests };
         let repository = native.repository(&bodies, &base())?;
         let mut prepared = Prepared::default();
+        let blob = |place: usize| {
+            let artifact = native.locked().artifacts.get(place).zip(digests.get(place));
+            let (artifact, digest) = artifact.ok_or_else(|| internal("an artifact that a lock file does not name"))?;
+            let missing = || BuildError::Gone { what: format!("blob {}", digest.short()) };
+            let file = context.store.open_blob(digest)?.ok_or_else(missing)?;
+            let size = file.metadata().map_err(|source| unreadable(artifact.name.clone(), source))?.len();
+            let material = Some((artifact.purl(self.ecosystem), *digest));
+            Ok::<_, BuildError>((Body::Blob { digest: *digest, size }, material))
+        };
         for route in repository.routes {
             let Answer { status, content_type, body } = route.answer;
             let (body, material) = match body {
                 dependencies::Body::Bytes(bytes) => (Body::Bytes(bytes), None),
-                dependencies::Body::Artifact(place) => {
-                    let artifact = native.locked().artifacts.get(place).zip(digests.get(place));
-                    let (artifact, digest) =
-                        artifact.ok_or_else(|| internal("an artifact that a lock file does not name"))?;
-                    let missing = || BuildError::Gone { what: format!("blob {}", digest.short()) };
-                    let file = context.store.open_blob(digest)?.ok_or_else(missing)?;
-                    let size = file.metadata().map_err(|source| unreadable(artifact.name.clone(), source))?.len();
-                    (Body::Blob { digest: *digest, size }, Some((artifact.purl(self.ecosystem), *digest)))
-                }
+                dependencies::Body::Artifact(place) => blob(place)?,
             };
-            prepared.routes.push(Route { path: route.path, accept: route.accept, status, content_type, body });
+            let (path, accept) = (route.path, route.accept);
+            prepared.routes.push(Route { origin: None, path, accept, status, content_type, body });
+            prepared.materials.push(material);
+        }
+        for (address, place) in native.addresses() {
+            let (body, material) = blob(place)?;
+            prepared.routes.push(Route {
+                origin: Some(address.origin),
+                path: address.path,
+                accept: None,
+                status: 200,
+                content_type: "application/octet-stream".to_owned(),
+                body,
+            });
             prepared.materials.push(material);
         }
         Ok(Arc::clone(kept.insert(Arc::new(prepared))))
@@ -221,6 +244,8 @@ pub(crate) struct Given {
     pub(crate) binds: Vec<Bind>,
     /// Which package each route of the table gives.
     materials: Vec<Option<(String, Digest)>>,
+    /// What of the certificates of the proxy may stay nowhere; empty where there is none.
+    pub(crate) marks: Secrets,
     /// What is bound, and is gone with this.
     _folder: Scratch,
 }
@@ -251,6 +276,12 @@ pub(crate) fn give(
     let folder = context.store.scratch("clients")?;
     let cache = folder.folder("cache", 0o777)?;
     let mut binds = vec![Bind { source: cache, target: CACHE.into(), writable: true }];
+    if files.iter().any(|file| file.proxied) {
+        // Before the clients' own: another lock file's client may have no need of it.
+        for (name, value) in proxy::variables(&base()) {
+            env.entry(name).or_insert(value);
+        }
+    }
     for file in files {
         let prepared = file.prepared(context)?;
         for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
@@ -265,8 +296,36 @@ pub(crate) fn give(
             binds.push(Bind { source, target: format!("/{path}").into(), writable: false });
         }
     }
-    let table = Table { blobs: Some(context.store.blobs().to_owned()), routes: answers.routes };
-    Ok(Some(Given { table, binds, materials: answers.materials, _folder: folder }))
+    let authority = authority(files, &answers.routes)?;
+    let marks = match &authority {
+        Some(authority) => {
+            let source = folder.path().join("ca.pem");
+            fs_err::write(&source, &authority.pem).map_err(|error| unreadable(proxy::CERTIFICATE.to_owned(), error))?;
+            binds.push(Bind { source, target: proxy::CERTIFICATE.into(), writable: false });
+            proxy::marks(authority)
+        }
+        None => Secrets::default(),
+    };
+    let blobs = Some(context.store.blobs().to_owned());
+    let table = Table { blobs, routes: answers.routes, identity: authority.map(|authority| authority.identity) };
+    Ok(Some(Given { table, binds, materials: answers.materials, marks, _folder: folder }))
+}
+
+/// Makes the authority for the hosts that routes have, where there are any.
+fn authority(files: &[Arc<LockFile>], routes: &[Route]) -> Result<Option<Authority>, BuildError> {
+    let origins: BTreeSet<&Origin> = routes.iter().filter_map(|route| route.origin.as_ref()).collect();
+    let hosts: BTreeSet<&str> = origins.iter().map(|origin| origin.host()).collect();
+    if hosts.len() > MAX_HOSTS {
+        let file = files.iter().find(|file| file.proxied).map(|file| file.title.clone()).unwrap_or_default();
+        let what = format!("its addresses are of {} hosts; a step can have those of at most {MAX_HOSTS}", hosts.len());
+        let hints = vec!["lock with fewer registries, or by an index that has all packages".to_owned()];
+        return Err(LockFileError { file, line: None, what, hints }.into());
+    }
+    if !origins.iter().any(|origin| origin.is_tls()) {
+        return Ok(None);
+    }
+    let unserved = |source| BuildError::Serve { title: "the locked repository".to_owned(), source };
+    Authority::new(origins).map(Some).map_err(unserved)
 }
 
 /// What all lock files of a stage answer.
@@ -286,7 +345,8 @@ impl Answers {
         route: &Route,
         material: &Option<(String, Digest)>,
     ) -> Result<(), LockFileError> {
-        let key = (route.path.clone(), route.accept.clone());
+        let origin = route.origin.as_ref().map(ToString::to_string).unwrap_or_default();
+        let key = (origin + &route.path, route.accept.clone());
         let Some((place, first)) = self.places.get(&key) else {
             self.places.insert(key, (self.routes.len(), file.title.clone()));
             self.routes.push(route.clone());
@@ -341,7 +401,7 @@ pub(crate) fn refused(files: &[Arc<LockFile>], report: &Report) -> Vec<Refused> 
             executable,
             command_line,
             times: served.times,
-            advice: files.iter().find_map(|file| file.diagnose(&served.method, path)),
+            advice: files.iter().find_map(|file| file.diagnose(&served.method, path)).or_else(|| proxy::advice(served)),
         }
     });
     refused.collect()

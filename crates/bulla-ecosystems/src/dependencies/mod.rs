@@ -9,6 +9,7 @@
 //! 4. [`Native::repository`] makes of the verified artifacts what a client may ask for: every path, and nothing else exists. A path
 //!    belongs to one artifact, by registry, name, version and hash.
 //! 5. [`Native::client`] says how the unmodified client finds it: variables, and files that are mounted where nothing of the project lies.
+//!    Where a lock file has whole addresses that its client goes to whatever it is told, [`Native::addresses`] has them.
 //! 6. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
 pub mod cargo;
@@ -20,7 +21,7 @@ mod repository;
 
 use std::io;
 
-use bulla_model::{CleanPath, Ecosystem, Fault, Kind, Platform, spec::InstallScripts};
+use bulla_model::{Address, CleanPath, Ecosystem, Fault, Kind, Platform, spec::InstallScripts};
 
 pub use self::{
     hash::{Hash, ParseHashError},
@@ -223,6 +224,13 @@ pub trait Native: std::fmt::Debug + Send + Sync {
 
     /// Says how the client finds the repository at `base` (`http://127.0.0.1:PORT`, no slash at the end).
     fn client(&self, base: &str) -> Client;
+
+    /// Gives the artifacts, by their place in [`Locked::artifacts`], to which the client goes at addresses that the lock file has, whatever
+    /// its settings say. They are served there as well, by the proxy; a step without any has none. They are what the lock file says:
+    /// answers to questions change nothing about them, and a step's key is made of them.
+    fn addresses(&self) -> Vec<(Address, usize)> {
+        Vec::new()
+    }
 
     /// Says why a client was not served, when that can be told: what it asked for, what the lock has, what to do.
     fn diagnose(&self, request: &Request) -> Option<String>;

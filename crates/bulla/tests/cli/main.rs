@@ -22,6 +22,7 @@ mod npm_attacks;
 mod output;
 mod parts;
 mod platforms;
+mod proxy;
 mod pypi;
 mod pypi_attacks;
 mod referrers;
