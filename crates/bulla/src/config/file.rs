@@ -10,7 +10,9 @@ use bulla_net::{ProxyAddress, Url};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, Debian, Limits, Network, Npm, Oci, Repository, go::GoKeys, problem, store::Store};
+use super::{
+    Config, Debian, Limits, Network, Npm, Oci, Repository, cargo::CargoKeys, go::GoKeys, problem, store::Store,
+};
 use crate::{
     error::{Mark, Result},
     quantity,
@@ -61,6 +63,7 @@ struct Registry {
     oci: OciKeys,
     npm: NpmKeys,
     go: GoKeys,
+    cargo: CargoKeys,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -177,6 +180,7 @@ impl File {
             marks.check(url, good, &format!("is of `{scope}`, which is no scope"), "write `\"@SCOPE\" = \"ADDRESS\"`");
         }
         self.registry.go.mistakes(&mut marks);
+        self.registry.cargo.mistakes(&mut marks);
         self.limits.mistakes(&mut marks);
         self.store.mistakes(&mut marks);
         self.store.uid.iter().for_each(|uid| {
@@ -235,6 +239,7 @@ impl File {
                     scopes,
                 },
                 go: self.registry.go.over(weaker.registry.go),
+                cargo: self.registry.cargo.over(weaker.registry.cargo),
             },
         }
     }
@@ -264,6 +269,7 @@ impl File {
             debian: self.registry.debian.into_config(),
             npm: self.registry.npm.into_config(),
             go: self.registry.go.into_config(),
+            cargo: self.registry.cargo.into_config(),
             others: self.store.into_others(),
             oci: Oci {
                 insecure: inner(self.registry.oci.insecure.unwrap_or_default()),

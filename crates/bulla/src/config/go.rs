@@ -52,7 +52,11 @@ impl GoKeys {
         Go {
             go_env: self.go_env.unwrap_or(true),
             proxy: self.proxy.and_then(proxies),
-            private: self.private.into_iter().filter_map(|(at, text)| Some((Glob::parse(&at).ok()?, proxies(text)?))).collect(),
+            private: self
+                .private
+                .into_iter()
+                .filter_map(|(at, text)| Some((Glob::parse(&at).ok()?, proxies(text)?)))
+                .collect(),
         }
     }
 }

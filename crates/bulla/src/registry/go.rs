@@ -68,8 +68,7 @@ impl Proxies {
                 address => {
                     // `go` takes an address without its scheme for one of HTTPS.
                     let https = format!("https://{address}");
-                    let (url, login) =
-                        Url::parse_with_login(if address.contains("://") { address } else { &https })?;
+                    let (url, login) = Url::parse_with_login(if address.contains("://") { address } else { &https })?;
                     found.all.push(Proxy { url, login: login.as_ref().map(Credential::authorization), else_next });
                 }
             }
@@ -194,8 +193,7 @@ impl GoRegistries {
     pub(crate) fn read(session: &Session) -> Result<Self> {
         let configured = &session.config()?.go;
         let netrc = Netrc::read(&session.environment)?;
-        let settings =
-            if configured.go_env { Settings::read(&session.environment)? } else { Settings::default() };
+        let settings = if configured.go_env { Settings::read(&session.environment)? } else { Settings::default() };
         Ok(Self::of(configured, settings, netrc)?)
     }
 
@@ -212,7 +210,9 @@ impl GoRegistries {
         let no_proxy = settings.no_proxy.map(|text| ("GONOPROXY", text));
         let no_proxy = no_proxy.or_else(|| Some(("GOPRIVATE", settings.private?)));
         let patterns = |(setting, text): (&'static str, String)| {
-            Patterns::parse(&text).map(|found| (setting, found)).map_err(|source| SettingError::Pattern { setting, source })
+            Patterns::parse(&text)
+                .map(|found| (setting, found))
+                .map_err(|source| SettingError::Pattern { setting, source })
         };
         Ok(Self { proxies, private, no_proxy: no_proxy.map(patterns).transpose()?, netrc })
     }
@@ -343,10 +343,15 @@ mod tests {
         let own = |text: &str| Proxies::parse(text).expect("a list");
         let glob = |text: &str| Glob::parse(text).expect("a pattern");
         let configured = config::Go {
-            private: [(glob("corp.example"), own("https://go.corp.example")), (glob("corp.example/*/own"), own("https://own.example"))].into(),
+            private: [
+                (glob("corp.example"), own("https://go.corp.example")),
+                (glob("corp.example/*/own"), own("https://own.example")),
+            ]
+            .into(),
             ..config::Go::default()
         };
-        let found = registries(&configured, "GOPROXY=https://public.example\nGOPRIVATE=corp.example,*.example/secret\n");
+        let found =
+            registries(&configured, "GOPROXY=https://public.example\nGOPRIVATE=corp.example,*.example/secret\n");
         assert_eq!(asked(&found, "corp.example/a/b"), ["https://go.corp.example/x/@v/v1.0.0.zip"]);
         assert_eq!(asked(&found, "corp.example/a/own/v2"), ["https://own.example/x/@v/v1.0.0.zip"]);
         assert_eq!(asked(&found, "corp.example.evil.example/a"), ["https://public.example/x/@v/v1.0.0.zip"]);
@@ -354,7 +359,8 @@ mod tests {
         assert_eq!(told, "git.example/secret/x is a private module by `GOPRIVATE`, and its origin is never asked");
         assert!(hints.contains("private = {\"git.example/*\" = "), "{hints}");
         // GONOPROXY in its place.
-        let found = registries(&configured, "GOPROXY=https://public.example\nGOPRIVATE=*.example/secret\nGONOPROXY=none\n");
+        let found =
+            registries(&configured, "GOPROXY=https://public.example\nGOPRIVATE=*.example/secret\nGONOPROXY=none\n");
         assert_eq!(asked(&found, "git.example/secret/x"), ["https://public.example/x/@v/v1.0.0.zip"]);
         assert!(Patterns::parse("a/[b").is_err());
     }

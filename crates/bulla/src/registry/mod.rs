@@ -5,8 +5,9 @@
 //! in: a suite that none of them knows is an error that says what to configure.
 
 mod apt;
-mod keys;
+mod cargo;
 mod go;
+mod keys;
 mod logins;
 mod netrc;
 mod npm;
@@ -20,6 +21,7 @@ use bulla_net::Url;
 
 pub(crate) use self::{
     apt::{Apt, Entry, SignedBy},
+    cargo::{CargoRegistries, sparse_index},
     go::{GoRegistries, Proxies},
     logins::DockerLogins,
     npm::NpmRegistries,

@@ -66,7 +66,7 @@ impl Netrc {
 }
 
 /// Says whether a host is this machine by its name.
-fn is_this_machine(host: &str) -> bool {
+pub(super) fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host == "[::1]" || host.starts_with("127.") && host.parse::<std::net::Ipv4Addr>().is_ok()
 }
 
@@ -184,7 +184,9 @@ mod tests {
 
     #[test]
     fn a_login_goes_in_the_clear_to_this_machine_alone() {
-        let netrc = Netrc::parse("machine a.example login m password w machine 127.0.0.1 login m password w machine 127.evil.example password w");
+        let netrc = Netrc::parse(
+            "machine a.example login m password w machine 127.0.0.1 login m password w machine 127.evil.example password w",
+        );
         assert_eq!(login(&netrc, "http://a.example/"), None);
         assert_eq!(login(&netrc, "http://127.evil.example/"), None);
         assert_eq!(login(&netrc, "http://127.0.0.1:3141/"), Some(basic("m", "w")));
@@ -194,7 +196,9 @@ mod tests {
 
     #[test]
     fn what_is_no_such_file_says_nothing() {
-        for text in ["", "machine", "machine a", "password x", "login", "\"", "\"\\", "macdef", "machine a password", "#"] {
+        for text in
+            ["", "machine", "machine a", "password x", "login", "\"", "\"\\", "macdef", "machine a password", "#"]
+        {
             assert!(Netrc::parse(text).0.is_empty(), "{text}");
         }
         let hidden = Netrc::parse("machine a.example login m password hidden-word");
