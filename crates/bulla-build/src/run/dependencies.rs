@@ -8,8 +8,8 @@ use std::{
 };
 
 use bulla_ecosystems::dependencies::{
-    self, Answer, ArtifactError, Bodies, CACHE, Client, Files, Hash, LockFileError, Native, Place, Question, ReadSeek,
-    pypi::Pythons,
+    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Place, Question,
+    ReadSeek, pypi::Pythons,
 };
 use bulla_model::{
     CleanPath, Digest, Ecosystem, Origin,
@@ -196,6 +196,10 @@ impl LockFile {
         let digests = self.fetch(context)?;
         let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
         let bodies = StoreBodies { store: context.store, digests: &digests };
+        let denied = native.denied(&bodies)?;
+        if !denied.is_empty() {
+            return Err(denial(&self.title, &denied).into());
+        }
         let repository = native.repository(&bodies, &base())?;
         let mut prepared = Prepared::default();
         let blob = |place: usize| {
@@ -235,6 +239,23 @@ impl LockFile {
     fn diagnose(&self, method: &str, path: &str) -> Option<String> {
         let request = dependencies::Request { method: method.to_owned(), path: path.to_owned() };
         self.native.lock().unwrap_or_else(PoisonError::into_inner).diagnose(&request)
+    }
+}
+
+/// Says which packages would run what the stage denies.
+fn denial(title: &str, denied: &[Denied]) -> LockFileError {
+    let list: Vec<String> =
+        denied.iter().map(|one| format!("{} {} ({})", one.package, one.version, one.what)).collect();
+    let mut names: Vec<&str> = denied.iter().map(|one| one.package.as_str()).collect();
+    names.dedup();
+    LockFileError {
+        file: title.to_owned(),
+        line: None,
+        what: format!("`scripts` denies what these run while others are compiled: {}", list.join(", ")),
+        hints: vec![
+            format!("look at what they run, and allow them by name: `scripts: {{allow: [{}]}}`", names.join(", ")),
+            "or do without them: the client has no word to leave it out".to_owned(),
+        ],
     }
 }
 
@@ -282,6 +303,7 @@ pub(crate) fn give(
             env.entry(name).or_insert(value);
         }
     }
+    let mut settings: BTreeMap<CleanPath, Vec<u8>> = BTreeMap::new();
     for file in files {
         let prepared = file.prepared(context)?;
         for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
@@ -290,11 +312,19 @@ pub(crate) fn give(
         for (name, value) in &file.client.env {
             env.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        for (number, (path, bytes)) in file.client.files.iter().enumerate() {
-            let source = folder.path().join(format!("{}-{number}", file.ecosystem));
-            fs_err::write(&source, bytes).map_err(|error| unreadable(file.title.clone(), error))?;
-            binds.push(Bind { source, target: format!("/{path}").into(), writable: false });
+        for (path, bytes) in &file.client.files {
+            let all = match settings.remove(path) {
+                None => bytes.clone(),
+                Some(known) => dependencies::joined(file.ecosystem, "application/toml", &known, bytes)
+                    .ok_or_else(|| internal("settings of a client that contradict one another"))?,
+            };
+            settings.insert(path.clone(), all);
         }
+    }
+    for (number, (path, bytes)) in settings.into_iter().enumerate() {
+        let source = folder.path().join(format!("settings-{number}"));
+        fs_err::write(&source, bytes).map_err(|error| unreadable(path.to_string(), error))?;
+        binds.push(Bind { source, target: format!("/{path}").into(), writable: false });
     }
     let authority = authority(files, &answers.routes)?;
     let marks = match &authority {

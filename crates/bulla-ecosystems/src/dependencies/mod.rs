@@ -177,6 +177,17 @@ impl Fault for ArtifactError {
     }
 }
 
+/// A package that would run something of its own, which the stage denies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// Its name, as the lock file has it.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// What it would run.
+    pub what: &'static str,
+}
+
 /// What each ecosystem knows of its lock files and its client. The values hold what was read.
 pub trait Native: std::fmt::Debug + Send + Sync {
     /// Gives what has to be fetched.
@@ -203,6 +214,11 @@ pub trait Native: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Says whether all that is locked is known without any answer, so that the questions need none while everything is there.
+    fn knows_all(&self) -> bool {
+        false
+    }
+
     /// Takes the answer to a question: `None` where the registry has no such document.
     ///
     /// # Errors
@@ -213,6 +229,15 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// the same lock file needs no network a second time.
     fn kept(&self, _question: &Question) -> Option<Vec<u8>> {
         None
+    }
+
+    /// Gives the packages that would run something which the stage denies, where the client cannot be told not to run it: no step is run
+    /// then. Reads what is in artifacts.
+    ///
+    /// # Errors
+    /// When an artifact is another package than the lock file says, or is damaged.
+    fn denied(&self, _bodies: &dyn Bodies) -> Result<Vec<Denied>, ArtifactError> {
+        Ok(Vec::new())
     }
 
     /// Gives what a client may ask for at `base`, which is that of [`Native::client`]: documents may have whole addresses. Reads what is
@@ -279,7 +304,7 @@ pub fn read(
     match ecosystem {
         Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, stage)?)),
         Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &stage.into())?)),
-        Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?)),
+        Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?.with_scripts(stage.scripts.clone()))),
         Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),
     }
 }
@@ -291,7 +316,8 @@ pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]
         _ if one == other => Some(one.to_vec()),
         Ecosystem::Pypi => Some(pypi::joined(content_type, one, other)),
         Ecosystem::Go => go::joined(one, other),
-        Ecosystem::Npm | Ecosystem::Cargo => None,
+        Ecosystem::Cargo => cargo::joined(content_type, one, other),
+        Ecosystem::Npm => None,
     }
 }
 
