@@ -19,6 +19,7 @@ pub mod process;
 pub mod project;
 pub mod python;
 pub mod registry;
+pub mod verdaccio;
 
 pub use authority::TestAuthority;
 pub use crates::{Crate, CrateRegistry};
@@ -32,6 +33,7 @@ pub use npm::{NpmPackage, NpmRegistry};
 pub use project::Project;
 pub use python::{PythonIndex, PythonPackage};
 pub use registry::{FakeRegistry, RegistryFault};
+pub use verdaccio::Verdaccio;
 
 /// Says why real package managers are not run now: they take minutes of a processor, and are run where `BULLA_CLIENTS` is set.
 ///

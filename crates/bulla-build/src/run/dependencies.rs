@@ -3,20 +3,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::Permissions,
     io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bulla_ecosystems::dependencies::{
     self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Place, Question,
-    ReadSeek, pypi::Pythons,
+    ReadSeek, Script, pypi::Pythons,
 };
 use bulla_model::{
     CleanPath, Digest, Ecosystem, Origin,
     plan::{PlannedBase, PlannedStage},
     spec::{InstallScripts, Name},
 };
-use bulla_sandbox::Bind;
+use bulla_sandbox::{Bind, Executed};
 use bulla_serve::{Authority, Body, MAX_HOSTS, Report, Route, Table};
 use bulla_store::{Scratch, Store};
 
@@ -59,6 +62,17 @@ pub(crate) struct LockFile {
     /// Whether its client goes to addresses of the file, so that the step needs the proxy.
     proxied: bool,
     prepared: Mutex<Option<Arc<Prepared>>>,
+}
+
+/// What a lock file names, and what that was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Had {
+    /// Where the lock file is in stages.
+    pub file: String,
+    /// Whether a registry's documents say what some of it is.
+    pub asks: bool,
+    /// The SHA-256 of each artifact, by the lock file's own hashes.
+    pub artifacts: Vec<(Vec<Hash>, Digest)>,
 }
 
 /// What is served of a lock file.
@@ -111,6 +125,10 @@ impl Stages<'_> {
             }
             let source = self.sources.get(&dependency.source).ok_or_else(|| internal("a source that was not read"))?;
             let native = dependencies::read(*ecosystem, &SourceFiles(source), &dependency.file, &key.3)?;
+            for remark in native.remarks() {
+                let message = format!("{dependency}: {remark}");
+                self.context.observer.event(&Event::Warning { message: &message });
+            }
             let file = Arc::new(LockFile::new(dependency.to_string(), native, &dependency.scripts));
             known.insert(key, Arc::clone(&file));
             files.push(file);
@@ -186,6 +204,16 @@ impl LockFile {
         Ok(context.supply.dependencies(&mut **native)?)
     }
 
+    /// Has everything that it names, and says what it was.
+    pub(crate) fn had(&self, context: &Context<'_>) -> Result<Had, BuildError> {
+        let asks = !self.native.lock().unwrap_or_else(PoisonError::into_inner).questions().is_empty();
+        let digests = self.fetch(context)?;
+        let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
+        let artifacts = native.locked().artifacts.iter().zip(digests);
+        let artifacts = artifacts.map(|(artifact, digest)| (artifact.hashes.clone(), digest)).collect();
+        Ok(Had { file: self.title.clone(), asks, artifacts })
+    }
+
     /// Gives what the server answers.
     fn prepared(&self, context: &Context<'_>) -> Result<Arc<Prepared>, BuildError> {
         // Whoever needs the same waits.
@@ -234,6 +262,21 @@ impl LockFile {
             prepared.materials.push(material);
         }
         Ok(Arc::clone(kept.insert(Arc::new(prepared))))
+    }
+
+    /// Refuses a variable that would undo what the stage wants of this lock file.
+    fn check_variables<'v>(&self, mut own: impl Iterator<Item = &'v String>) -> Result<(), LockFileError> {
+        let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(variable) = own.find(|variable| native.contradicts(variable)) else { return Ok(()) };
+        Err(LockFileError {
+            file: self.title.clone(),
+            line: None,
+            what: format!("`scripts` denies some, and the variable `{variable}` of the step would have them run"),
+            hints: vec![
+                "take the variable out of `env` of the step or stage, or out of the image that it starts from"
+                    .to_owned(),
+            ],
+        })
     }
 
     fn diagnose(&self, method: &str, path: &str) -> Option<String> {
@@ -297,34 +340,41 @@ pub(crate) fn give(
     let folder = context.store.scratch("clients")?;
     let cache = folder.folder("cache", 0o777)?;
     let mut binds = vec![Bind { source: cache, target: CACHE.into(), writable: true }];
+    let own: Vec<String> = env.keys().cloned().collect();
     if files.iter().any(|file| file.proxied) {
         // Before the clients' own: another lock file's client may have no need of it.
         for (name, value) in proxy::variables(&base()) {
             env.entry(name).or_insert(value);
         }
     }
-    let mut settings: BTreeMap<CleanPath, Vec<u8>> = BTreeMap::new();
+    let mut mounted: BTreeMap<PathBuf, (Vec<u8>, u32)> = BTreeMap::new();
     for file in files {
         let prepared = file.prepared(context)?;
         for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
             answers.add(file, route, material)?;
         }
+        file.check_variables(own.iter())?;
         for (name, value) in &file.client.env {
             env.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        for (path, bytes) in &file.client.files {
-            let all = match settings.remove(path) {
+        let plain = file.client.files.iter().map(|(path, bytes)| (path, bytes, 0o644));
+        let all = plain.chain(file.client.programs.iter().map(|(path, bytes)| (path, bytes, 0o755)));
+        for (path, bytes, mode) in all {
+            // Lock files of one kind have much the same client.
+            let both = match mounted.remove(Path::new(&format!("/{path}"))) {
                 None => bytes.clone(),
-                Some(known) => dependencies::joined(file.ecosystem, "application/toml", &known, bytes)
-                    .ok_or_else(|| internal("settings of a client that contradict one another"))?,
+                Some((known, _)) => dependencies::joined(file.ecosystem, "application/toml", &known, bytes)
+                    .ok_or_else(|| internal("two files of clients at one place"))?,
             };
-            settings.insert(path.clone(), all);
+            mounted.insert(format!("/{path}").into(), (both, mode));
         }
     }
-    for (number, (path, bytes)) in settings.into_iter().enumerate() {
+    for (number, (target, (bytes, mode))) in mounted.into_iter().enumerate() {
         let source = folder.path().join(format!("settings-{number}"));
-        fs_err::write(&source, bytes).map_err(|error| unreadable(path.to_string(), error))?;
-        binds.push(Bind { source, target: format!("/{path}").into(), writable: false });
+        let unreadable = |error| unreadable(target.display().to_string(), error);
+        fs_err::write(&source, bytes).map_err(unreadable)?;
+        fs_err::set_permissions(&source, Permissions::from_mode(mode)).map_err(unreadable)?;
+        binds.push(Bind { source, target, writable: false });
     }
     let authority = authority(files, &answers.routes)?;
     let marks = match &authority {
@@ -437,6 +487,28 @@ pub(crate) fn refused(files: &[Arc<LockFile>], report: &Report) -> Vec<Refused> 
     refused.collect()
 }
 
+/// Gives the scripts of packages among the programs that a command started, each once.
+pub(crate) fn scripts(files: &[Arc<LockFile>], executed: &[Executed]) -> BTreeSet<Script> {
+    let told = |program: &Executed| {
+        files.iter().find_map(|file| {
+            let native = file.native.lock().unwrap_or_else(PoisonError::into_inner);
+            native.script(&program.executable, &program.argv)
+        })
+    };
+    executed.iter().filter_map(told).collect()
+}
+
+/// Says to a command that failed that scripts were denied: it may have failed for want of what they make.
+pub(crate) fn denied(scripts: &BTreeSet<Script>) -> Option<String> {
+    let denied: BTreeSet<&str> =
+        scripts.iter().filter(|script| !script.ran).map(|script| script.place.as_str()).collect();
+    let (first, more) = (denied.first()?, denied.len() - 1);
+    let more = if more == 0 { String::new() } else { format!(" and of {more} more") };
+    Some(format!(
+        "`scripts` denied those of {first}{more}; a package that does not work without them is allowed by `scripts: {{allow: [NAME]}}`"
+    ))
+}
+
 /// Gives what lock files say to the last words of a command.
 pub(crate) fn said(files: &[Arc<LockFile>], words: &str) -> Vec<String> {
     let said = |file: &Arc<LockFile>| file.native.lock().unwrap_or_else(PoisonError::into_inner).answer_to(words);
@@ -492,6 +564,7 @@ pub fn keep_answer(store: &Store, action: &Digest, used: &[u8]) -> Result<(), bu
     super::record::keep(store, action, &digest)
 }
 
-fn pin_action(hash: &Hash) -> Digest {
+/// Names the finding out of which bytes a hash of a lock file stands for.
+pub fn pin_action(hash: &Hash) -> Digest {
     Action::Pin { format: FORMAT, hash: &hash.to_string() }.digest()
 }

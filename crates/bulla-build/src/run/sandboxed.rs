@@ -1,7 +1,7 @@
 //! Runs one command on layers of the store, and takes what it changed into the store.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs::File,
     io::{self, Seek as _, Write as _},
@@ -162,6 +162,17 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
             command_line: &refused.command_line,
         });
     }
+    let scripts = dependencies::scripts(run.lock_files, &outcome.executed);
+    for script in scripts.iter().filter(|script| !script.ran) {
+        let what = context.secrets.masked(&format!("{} of {}", script.event, script.place)).into_owned();
+        let command_line = context.secrets.masked(&script.command).into_owned();
+        context.observer.event(&Event::Refused {
+            id,
+            what: &what,
+            executable: &command_line,
+            command_line: &command_line,
+        });
+    }
     if outcome.exit == Exit::Refused {
         return Err(BuildError::Refused { title: run.title.to_owned(), refusals, word: "stop" });
     }
@@ -180,13 +191,15 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
             context.observer.event(&Event::Warning { message: &message });
         }
         let (title, tail) = (run.title.to_owned(), tail.text());
-        let advice = dependencies::said(run.lock_files, &tail).into_boxed_slice();
+        let denied = dependencies::denied(&scripts);
+        let advice = dependencies::said(run.lock_files, &tail).into_iter().chain(denied).collect();
         return Err(BuildError::Step { title, how, tail, refusals, advice, step });
     }
     if let Err(e) = written {
         context.observer.event(&Event::Warning { message: &format!("the log of {} is not complete: {e}", run.title) });
     }
-    let mut record = record(&outcome, refusals).masked(context.secrets);
+    let record = RunRecord { scripts, ..record(&outcome, refusals) };
+    let mut record = record.masked(context.secrets);
     if let (Some(given), Some(report)) = (&given, &report) {
         record.pulled = given.pulled(report);
     }
@@ -362,6 +375,7 @@ fn record(outcome: &Outcome, refusals: Vec<Refused>) -> RunRecord {
         capabilities: BTreeMap::new(),
         caches: Vec::new(),
         pulled: BTreeMap::new(),
+        scripts: BTreeSet::new(),
     }
 }
 

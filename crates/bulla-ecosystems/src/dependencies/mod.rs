@@ -25,7 +25,7 @@ use bulla_model::{Address, CleanPath, Ecosystem, Fault, Kind, Platform, spec::In
 
 pub use self::{
     hash::{Hash, ParseHashError},
-    repository::{Answer, Body, CACHE, Client, Repository, Request, Route},
+    repository::{Answer, Body, CACHE, Client, Repository, Request, Route, Script},
 };
 
 /// The most artifacts that one native lock file may name.
@@ -260,6 +260,16 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// Says why a client was not served, when that can be told: what it asked for, what the lock has, what to do.
     fn diagnose(&self, request: &Request) -> Option<String>;
 
+    /// Says whether a variable that a step sets itself would undo what the stage wants of this lock file: then the step does not run.
+    fn contradicts(&self, _variable: &str) -> bool {
+        false
+    }
+
+    /// Says which script of a package a started program stands for, where the client was made to tell.
+    fn script(&self, _executable: &str, _argv: &[String]) -> Option<Script> {
+        None
+    }
+
     /// Says to the last words of a step that failed what the lock file has instead, where the client found out by a document that something
     /// is not there, and asked for nothing. The words are a stranger's: nothing but what is told depends on them.
     fn answer_to(&self, _words: &str) -> Option<String> {
@@ -317,7 +327,7 @@ pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]
         Ecosystem::Pypi => Some(pypi::joined(content_type, one, other)),
         Ecosystem::Go => go::joined(one, other),
         Ecosystem::Cargo => cargo::joined(content_type, one, other),
-        Ecosystem::Npm => None,
+        Ecosystem::Npm => npm::joined(one, other),
     }
 }
 

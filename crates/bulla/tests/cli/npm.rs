@@ -33,14 +33,14 @@ fn project(steps: &[&str], packages: &[&NpmPackage]) -> Project {
 }
 
 /// A world that has Node and npm too.
-fn node_world(test: &str) -> Option<World> {
+pub(super) fn node_world(test: &str) -> Option<World> {
     let mut world = World::new(test)?;
     world.publish(&node_deb(test)?);
     Some(world)
 }
 
 /// Lets an environment find a registry, and nothing of the machine's.
-fn use_registry(environment: &TestEnvironment, registry: &NpmRegistry) {
+pub(super) fn use_registry(environment: &TestEnvironment, registry: &NpmRegistry) {
     let before = fs_err::read_to_string(environment.config()).expect("a configuration");
     environment.write_config(&format!("{before}[registry.npm]\nnpmrc = false\nregistry = \"{}\"\n", registry.url()));
 }
@@ -98,7 +98,7 @@ fn npm_ci_in_a_step_gives_what_it_gives_with_a_network() {
 }
 
 /// Unpacks the layers of a built image.
-fn unpacked(project: &Project) -> (std::path::PathBuf, tempfile::TempDir) {
+pub(super) fn unpacked(project: &Project) -> (std::path::PathBuf, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let layout = project.path("bulla-out");
     for blob in files(&layout.join("blobs/sha256")) {

@@ -347,7 +347,7 @@ impl Native for Cargo {
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         // Above every project, and beneath its own settings.
         let place = CleanPath::parse(".cargo/config.toml").expect("it is clean");
-        Client { env: env.into(), files: BTreeMap::from([(place, config.into_bytes())]) }
+        Client { env: env.into(), files: BTreeMap::from([(place, config.into_bytes())]), ..Client::default() }
     }
 
     fn answer_to(&self, words: &str) -> Option<String> {

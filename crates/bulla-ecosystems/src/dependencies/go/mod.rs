@@ -250,7 +250,7 @@ impl Native for Go {
             ("GOMODCACHE", &cache),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Client { env: env.into(), files: BTreeMap::new() }
+        Client { env: env.into(), ..Client::default() }
     }
 
     fn answer_to(&self, words: &str) -> Option<String> {
