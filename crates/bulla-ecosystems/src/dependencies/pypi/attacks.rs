@@ -73,6 +73,26 @@ fn a_registry_that_hides_wheels_has_no_source_built() {
 }
 
 #[test]
+fn a_yanked_release_is_still_what_is_locked_and_clients_are_told_nothing_of_it() {
+    let released = Released::new("pure", "1.0", &[PURE]);
+    let digits = digits(&released.files[0].1);
+    for yanked in ["false", "true", "\"broken\""] {
+        let mut pypi = read("requirements.txt", &released.required()).expect("a lock file");
+        let question = pypi.questions().remove(0);
+        let page = format!(
+            r#"{{"meta":{{"api-version":"1.0"}},"files":[{{"filename":"{PURE}","url":"{PURE}","hashes":{{"sha256":"{digits}"}},"yanked":{yanked}}}]}}"#
+        );
+        pypi.answer(&question, Some(page.as_bytes())).expect("an answer");
+        let repository = pypi.repository(&released.kept(&pypi), "").expect("a repository");
+        let said = |route: &super::super::Route| matches!(&route.answer.body, super::super::Body::Bytes(bytes) if String::from_utf8_lossy(bytes).contains("yanked"));
+        assert!(repository.routes.len() > 2 && !repository.routes.iter().any(said));
+        // Debian 12 has a pip that fails at the older name of metadata in JSON.
+        let old = |route: &super::super::Route| matches!(&route.answer.body, super::super::Body::Bytes(bytes) if bytes.starts_with(b"{") && String::from_utf8_lossy(bytes).contains("dist-info-metadata"));
+        assert!(!repository.routes.iter().any(old));
+    }
+}
+
+#[test]
 fn a_registry_cannot_give_a_pinned_file_another_name() {
     let good = Released::new("pure", "1.0", &[PURE]);
     answered(&good.required(), &good).expect("the control");
