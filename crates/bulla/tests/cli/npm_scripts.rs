@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     npm::{node_world, unpacked, use_registry},
-    world::{World, spec},
+    world::{World, files, spec},
 };
 
 /// A package that notes when a script of it runs, and by which name.
@@ -108,6 +108,20 @@ fn scripts_run_as_the_spec_says_and_those_of_the_project_always() {
     let (ran, built) = attempt(", scripts: {allow: ['@acme/good', absent]}", &[&good, &other]).ran();
     assert_eq!(ran, format!("{}{own}", of("@acme/good")));
     assert!(!built.stderr.contains("node_modules/@acme/good"), "{}", built.stderr);
+    // Both are in the record of the step.
+    let records = files(&world.environment.store().join("actions"));
+    let records: String = records
+        .iter()
+        .map(|file| String::from_utf8_lossy(&fs_err::read(file).expect("a record")).replace('\\', ""))
+        .collect();
+    for (place, ran) in [("@acme/good", true), ("other", false)] {
+        let at = format!(r#""place":"/src/app/node_modules/{place}","event":"postinstall""#);
+        let told = records
+            .split(&at)
+            .skip(1)
+            .any(|rest| rest.split('}').next().is_some_and(|one| one.ends_with(&format!(r#""ran":{ran}"#))));
+        assert!(told, "{place}: {records}");
+    }
     let remark = "/src/app/package-lock.json: `scripts` allows those of `absent`, and no package of the registry has that name here";
     assert!(built.stderr.contains(remark), "{}", built.stderr);
 }
