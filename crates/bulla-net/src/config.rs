@@ -45,6 +45,11 @@ pub struct Credential {
 }
 
 impl Credential {
+    /// Gives the value of `Authorization` that the login is sent as.
+    pub fn authorization(&self) -> Secret {
+        Secret(crate::exchange::basic(&self.login, self.password.reveal()))
+    }
+
     /// Says whether the login is for a URL: the same origin, and the path or one beneath it.
     pub(crate) fn is_for(&self, url: &Url) -> bool {
         let prefix = self.path.trim_end_matches('/');

@@ -1,6 +1,10 @@
 //! The environment of the process, read once and nowhere else.
 
+mod python;
+
 use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
+
+pub(crate) use self::python::Python;
 
 /// What Bulla takes from environment variables. Empty variables count as absent.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +45,22 @@ pub(crate) struct Environment {
     npm_user: Option<PathBuf>,
     /// `$npm_config_globalconfig`: the file of the machine's settings of npm.
     npm_global: Option<PathBuf>,
+    /// `$GOPROXY`.
+    pub go_proxy: Option<String>,
+    /// `$GOPRIVATE`.
+    pub go_private: Option<String>,
+    /// `$GONOPROXY`.
+    pub go_no_proxy: Option<String>,
+    /// `$GOENV`: the file of Go's settings, or `off`.
+    go_env: Option<PathBuf>,
+    /// The variables of pip and uv.
+    pub python: Python,
+    /// `$CARGO_HOME`: the folder of cargo's settings.
+    cargo_home: Option<PathBuf>,
+    /// Each `$CARGO_REGISTRIES_NAME_INDEX`, by `NAME`.
+    pub cargo_indexes: BTreeMap<String, String>,
+    /// `$NETRC`: the file of logins, in place of `~/.netrc`.
+    netrc: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`, when it is absolute.
     runtime: Option<PathBuf>,
     /// `$DOCKER_CONFIG`: the folder of Docker's settings.
@@ -60,6 +80,7 @@ impl Environment {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub(crate) fn read() -> Self {
         let mut environment = Self::from_lookup(|name| std::env::var_os(name));
+        environment.cargo_indexes = std::env::vars_os().filter_map(|(name, value)| index(&name, value)).collect();
         environment.root = rustix::process::geteuid().is_root();
         environment
     }
@@ -97,6 +118,14 @@ impl Environment {
             npm_registry: either("npm_config_registry", "NPM_CONFIG_REGISTRY"),
             npm_user: either("npm_config_userconfig", "NPM_CONFIG_USERCONFIG").map(PathBuf::from),
             npm_global: either("npm_config_globalconfig", "NPM_CONFIG_GLOBALCONFIG").map(PathBuf::from),
+            go_proxy: text("GOPROXY"),
+            go_private: text("GOPRIVATE"),
+            go_no_proxy: text("GONOPROXY"),
+            go_env: var("GOENV").map(PathBuf::from),
+            python: Python::from_lookup(&text),
+            cargo_home: var("CARGO_HOME").map(PathBuf::from),
+            cargo_indexes: BTreeMap::new(),
+            netrc: var("NETRC").map(PathBuf::from),
             runtime: absolute("XDG_RUNTIME_DIR"),
             docker_config: var("DOCKER_CONFIG").map(PathBuf::from),
             registry_auth_file: var("REGISTRY_AUTH_FILE").map(PathBuf::from),
@@ -147,6 +176,34 @@ impl Environment {
         user.into_iter().chain(machine).collect()
     }
 
+    /// Gives the file that `go env -w` writes; `None` where there is to be none, or no home.
+    pub(crate) fn go_env_file(&self) -> Option<PathBuf> {
+        match &self.go_env {
+            Some(file) => Some(file.clone()).filter(|file| file.as_os_str() != "off"),
+            None => Some(self.xdg(self.config_home.as_ref(), ".config")?.join("go/env")),
+        }
+    }
+
+    /// Gives the files of pip's settings, the weakest first.
+    pub(crate) fn pip_files(&self) -> Vec<PathBuf> {
+        self.python.pip_files(self.home.as_deref(), self.xdg(self.config_home.as_ref(), ".config").as_deref())
+    }
+
+    /// Gives the files of uv's settings, the strongest first.
+    pub(crate) fn uv_files(&self) -> Vec<PathBuf> {
+        self.python.uv_files(self.xdg(self.config_home.as_ref(), ".config").as_deref())
+    }
+
+    /// Gives the folder of cargo's settings; `None` without a home.
+    pub(crate) fn cargo_folder(&self) -> Option<PathBuf> {
+        self.cargo_home.clone().or_else(|| Some(self.home.as_ref()?.join(".cargo")))
+    }
+
+    /// Gives the file of logins that curl and others read; `None` without a home.
+    pub(crate) fn netrc(&self) -> Option<PathBuf> {
+        self.netrc.clone().or_else(|| Some(self.home.as_ref()?.join(".netrc")))
+    }
+
     /// Gives the folder of the store where nothing else names it; `None` without a home.
     pub(crate) fn default_store(&self) -> Option<PathBuf> {
         if self.root && self.cache_home.is_none() {
@@ -167,6 +224,12 @@ impl Environment {
     fn xdg(&self, set: Option<&PathBuf>, default: &str) -> Option<PathBuf> {
         set.cloned().or_else(|| Some(self.home.as_ref()?.join(default)))
     }
+}
+
+/// Reads a variable that names a registry of cargo.
+fn index(name: &OsString, value: OsString) -> Option<(String, String)> {
+    let name = name.to_str()?.strip_prefix("CARGO_REGISTRIES_")?.strip_suffix("_INDEX")?;
+    Some((name.to_owned(), value.into_string().ok().filter(|value| !value.is_empty())?))
 }
 
 #[cfg(test)]
@@ -203,6 +266,33 @@ mod tests {
             [PathBuf::from("/etc/bulla/config.toml"), PathBuf::from("/h/.config/bulla/config.toml")]
         );
         assert_eq!(environment(&[]).default_store(), None);
+    }
+
+    #[test]
+    fn the_files_of_pip_and_uv_are_where_they_look_for_them() {
+        let shown = |paths: Vec<PathBuf>| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        let usual = environment(&[("HOME", "/h")]);
+        assert_eq!(
+            shown(usual.pip_files()),
+            ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", "/h/.pip/pip.conf", "/h/.config/pip/pip.conf"]
+        );
+        assert_eq!(shown(usual.uv_files()), ["/h/.config/uv/uv.toml", "/etc/xdg/uv/uv.toml", "/etc/uv/uv.toml"]);
+        let set = [
+            ("HOME", "/h"),
+            ("XDG_CONFIG_HOME", "/c"),
+            ("XDG_CONFIG_DIRS", "/x:relative:/y"),
+            ("PIP_CONFIG_FILE", "/p.conf"),
+            ("UV_CONFIG_FILE", "/u.toml"),
+        ];
+        assert_eq!(
+            shown(environment(&set).pip_files()),
+            ["/x/pip/pip.conf", "/y/pip/pip.conf", "/etc/pip.conf", "/p.conf"]
+        );
+        assert_eq!(shown(environment(&set).uv_files()), ["/u.toml"]);
+        assert_eq!(
+            environment(&[("HOME", "/h"), ("PIP_CONFIG_FILE", "/dev/null")]).pip_files(),
+            [""; 0].map(PathBuf::from)
+        );
     }
 
     #[test]

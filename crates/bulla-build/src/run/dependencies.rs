@@ -6,30 +6,31 @@ use std::{
     fs::Permissions,
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bulla_ecosystems::dependencies::{
-    self, Answer, ArtifactError, Bodies, CACHE, Client, Files, Hash, LockFileError, Native, Place, Question, ReadSeek,
-    Script,
+    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Place, Question,
+    ReadSeek, Script, pypi::Pythons,
 };
 use bulla_model::{
-    CleanPath, Digest, Ecosystem,
-    plan::PlannedStage,
+    CleanPath, Digest, Ecosystem, Origin,
+    plan::{PlannedBase, PlannedStage},
     spec::{InstallScripts, Name},
 };
 use bulla_sandbox::{Bind, Executed};
-use bulla_serve::{Body, Report, Route, Table};
+use bulla_serve::{Authority, Body, MAX_HOSTS, Report, Route, Table};
 use bulla_store::{Scratch, Store};
 
 use super::{
     BuildError,
     context::Context,
+    proxy,
     record::{Action, FORMAT, Refused},
     stages::{ReadSource, Stages, internal, place_of},
 };
-use crate::event::Event;
+use crate::{event::Event, secret::Secrets};
 
 /// The port at which every step finds what its lock files name. It is the same everywhere, since some clients build it into what they
 /// make.
@@ -58,6 +59,8 @@ pub(crate) struct LockFile {
     /// The digest of that, which decides whether a step runs again.
     pub(crate) digest: Digest,
     client: Client,
+    /// Whether its client goes to addresses of the file, so that the step needs the proxy.
+    proxied: bool,
     prepared: Mutex<Option<Arc<Prepared>>>,
 }
 
@@ -113,7 +116,8 @@ impl Stages<'_> {
             stage.dependencies.iter().flat_map(|(ecosystem, files)| files.iter().map(move |file| (ecosystem, file)));
         for (ecosystem, dependency) in all {
             let place = format!("/{}", place_of(&dependency.source)?);
-            let of_stage = dependencies::Stage { platform, place, scripts: dependency.scripts.clone() };
+            let pythons = if *ecosystem == Ecosystem::Pypi { self.pythons(&stage.base) } else { Pythons::default() };
+            let of_stage = dependencies::Stage { platform, place, scripts: dependency.scripts.clone(), pythons };
             let key = (*ecosystem, dependency.source.clone(), dependency.file.clone(), of_stage);
             if let Some(file) = known.get(&key) {
                 files.push(Arc::clone(file));
@@ -134,6 +138,21 @@ impl Stages<'_> {
 }
 
 impl Stages<'_> {
+    /// Gives the Pythons that a stage may have: those of its packages, where it starts from packages.
+    fn pythons(&self, base: &PlannedBase) -> Pythons {
+        match base {
+            PlannedBase::Root(root) => {
+                let packages = self.plan.roots.get(root).map(|root| root.packages.as_slice()).unwrap_or_default();
+                Pythons::of_packages(packages.iter().map(|package| (package.name.as_str(), package.version.as_str())))
+            }
+            PlannedBase::Stage(name) => {
+                let before = self.plan.stages.iter().find(|stage| stage.name == *name);
+                before.map_or_else(Pythons::default, |stage| self.pythons(&stage.base))
+            }
+            PlannedBase::Image(_) => Pythons::default(),
+        }
+    }
+
     /// Keeps what lock files pinned, so that what is changed later can be named. A build goes on when that cannot be done: it only
     /// tells less.
     pub(crate) fn keep_pins(&self, files: &[Arc<LockFile>]) {
@@ -166,11 +185,17 @@ impl LockFile {
         for (what, text) in [("beside", native.beside()), ("client", format!("{client:?}"))] {
             pins.push_str(&format!("{what} {}\n", Digest::of(text)));
         }
+        let addresses = native.addresses();
+        let proxied = !addresses.is_empty();
+        if proxied {
+            let places = addresses.iter().map(|(address, artifact)| format!("{address} {artifact}\n"));
+            pins.push_str(&format!("proxy {}\n", Digest::of(places.collect::<String>() + &proxy::text())));
+        }
         if let InstallScripts::Deny { allow } = scripts {
             pins.push_str(&format!("scripts {}\n", serde_json::json!(allow)));
         }
         let digest = Digest::of(&pins);
-        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, prepared: Mutex::default() }
+        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, proxied, prepared: Mutex::default() }
     }
 
     /// Has everything that it names, and nothing is done twice.
@@ -199,23 +224,41 @@ impl LockFile {
         let digests = self.fetch(context)?;
         let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
         let bodies = StoreBodies { store: context.store, digests: &digests };
+        let denied = native.denied(&bodies)?;
+        if !denied.is_empty() {
+            return Err(denial(&self.title, &denied).into());
+        }
         let repository = native.repository(&bodies, &base())?;
         let mut prepared = Prepared::default();
+        let blob = |place: usize| {
+            let artifact = native.locked().artifacts.get(place).zip(digests.get(place));
+            let (artifact, digest) = artifact.ok_or_else(|| internal("an artifact that a lock file does not name"))?;
+            let missing = || BuildError::Gone { what: format!("blob {}", digest.short()) };
+            let file = context.store.open_blob(digest)?.ok_or_else(missing)?;
+            let size = file.metadata().map_err(|source| unreadable(artifact.name.clone(), source))?.len();
+            let material = Some((artifact.purl(self.ecosystem), *digest));
+            Ok::<_, BuildError>((Body::Blob { digest: *digest, size }, material))
+        };
         for route in repository.routes {
             let Answer { status, content_type, body } = route.answer;
             let (body, material) = match body {
                 dependencies::Body::Bytes(bytes) => (Body::Bytes(bytes), None),
-                dependencies::Body::Artifact(place) => {
-                    let artifact = native.locked().artifacts.get(place).zip(digests.get(place));
-                    let (artifact, digest) =
-                        artifact.ok_or_else(|| internal("an artifact that a lock file does not name"))?;
-                    let missing = || BuildError::Gone { what: format!("blob {}", digest.short()) };
-                    let file = context.store.open_blob(digest)?.ok_or_else(missing)?;
-                    let size = file.metadata().map_err(|source| unreadable(artifact.name.clone(), source))?.len();
-                    (Body::Blob { digest: *digest, size }, Some((artifact.purl(self.ecosystem), *digest)))
-                }
+                dependencies::Body::Artifact(place) => blob(place)?,
             };
-            prepared.routes.push(Route { path: route.path, accept: route.accept, status, content_type, body });
+            let (path, accept) = (route.path, route.accept);
+            prepared.routes.push(Route { origin: None, path, accept, status, content_type, body });
+            prepared.materials.push(material);
+        }
+        for (address, place) in native.addresses() {
+            let (body, material) = blob(place)?;
+            prepared.routes.push(Route {
+                origin: Some(address.origin),
+                path: address.path,
+                accept: None,
+                status: 200,
+                content_type: "application/octet-stream".to_owned(),
+                body,
+            });
             prepared.materials.push(material);
         }
         Ok(Arc::clone(kept.insert(Arc::new(prepared))))
@@ -242,12 +285,31 @@ impl LockFile {
     }
 }
 
+/// Says which packages would run what the stage denies.
+fn denial(title: &str, denied: &[Denied]) -> LockFileError {
+    let list: Vec<String> =
+        denied.iter().map(|one| format!("{} {} ({})", one.package, one.version, one.what)).collect();
+    let mut names: Vec<&str> = denied.iter().map(|one| one.package.as_str()).collect();
+    names.dedup();
+    LockFileError {
+        file: title.to_owned(),
+        line: None,
+        what: format!("`scripts` denies what these run while others are compiled: {}", list.join(", ")),
+        hints: vec![
+            format!("look at what they run, and allow them by name: `scripts: {{allow: [{}]}}`", names.join(", ")),
+            "or do without them: the client has no word to leave it out".to_owned(),
+        ],
+    }
+}
+
 /// What a run is given of its lock files.
 pub(crate) struct Given {
     pub(crate) table: Table,
     pub(crate) binds: Vec<Bind>,
     /// Which package each route of the table gives.
     materials: Vec<Option<(String, Digest)>>,
+    /// What of the certificates of the proxy may stay nowhere; empty where there is none.
+    pub(crate) marks: Secrets,
     /// What is bound, and is gone with this.
     _folder: Scratch,
 }
@@ -279,7 +341,13 @@ pub(crate) fn give(
     let cache = folder.folder("cache", 0o777)?;
     let mut binds = vec![Bind { source: cache, target: CACHE.into(), writable: true }];
     let own: Vec<String> = env.keys().cloned().collect();
-    let mut mounted: BTreeMap<PathBuf, &Vec<u8>> = BTreeMap::new();
+    if files.iter().any(|file| file.proxied) {
+        // Before the clients' own: another lock file's client may have no need of it.
+        for (name, value) in proxy::variables(&base()) {
+            env.entry(name).or_insert(value);
+        }
+    }
+    let mut mounted: BTreeMap<PathBuf, (Vec<u8>, u32)> = BTreeMap::new();
     for file in files {
         let prepared = file.prepared(context)?;
         for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
@@ -292,22 +360,52 @@ pub(crate) fn give(
         let plain = file.client.files.iter().map(|(path, bytes)| (path, bytes, 0o644));
         let all = plain.chain(file.client.programs.iter().map(|(path, bytes)| (path, bytes, 0o755)));
         for (path, bytes, mode) in all {
-            let target = PathBuf::from(format!("/{path}"));
             // Lock files of one kind have much the same client.
-            match mounted.insert(target.clone(), bytes) {
-                None => {}
-                Some(known) if known == bytes => continue,
-                Some(_) => return Err(internal("two files of clients at one place")),
-            }
-            let source = folder.path().join(mounted.len().to_string());
-            let unreadable = |error| unreadable(file.title.clone(), error);
-            fs_err::write(&source, bytes).map_err(unreadable)?;
-            fs_err::set_permissions(&source, Permissions::from_mode(mode)).map_err(unreadable)?;
-            binds.push(Bind { source, target, writable: false });
+            let both = match mounted.remove(Path::new(&format!("/{path}"))) {
+                None => bytes.clone(),
+                Some((known, _)) => dependencies::joined(file.ecosystem, "application/toml", &known, bytes)
+                    .ok_or_else(|| internal("two files of clients at one place"))?,
+            };
+            mounted.insert(format!("/{path}").into(), (both, mode));
         }
     }
-    let table = Table { blobs: Some(context.store.blobs().to_owned()), routes: answers.routes };
-    Ok(Some(Given { table, binds, materials: answers.materials, _folder: folder }))
+    for (number, (target, (bytes, mode))) in mounted.into_iter().enumerate() {
+        let source = folder.path().join(format!("settings-{number}"));
+        let unreadable = |error| unreadable(target.display().to_string(), error);
+        fs_err::write(&source, bytes).map_err(unreadable)?;
+        fs_err::set_permissions(&source, Permissions::from_mode(mode)).map_err(unreadable)?;
+        binds.push(Bind { source, target, writable: false });
+    }
+    let authority = authority(files, &answers.routes)?;
+    let marks = match &authority {
+        Some(authority) => {
+            let source = folder.path().join("ca.pem");
+            fs_err::write(&source, &authority.pem).map_err(|error| unreadable(proxy::CERTIFICATE.to_owned(), error))?;
+            binds.push(Bind { source, target: proxy::CERTIFICATE.into(), writable: false });
+            proxy::marks(authority)
+        }
+        None => Secrets::default(),
+    };
+    let blobs = Some(context.store.blobs().to_owned());
+    let table = Table { blobs, routes: answers.routes, identity: authority.map(|authority| authority.identity) };
+    Ok(Some(Given { table, binds, materials: answers.materials, marks, _folder: folder }))
+}
+
+/// Makes the authority for the hosts that routes have, where there are any.
+fn authority(files: &[Arc<LockFile>], routes: &[Route]) -> Result<Option<Authority>, BuildError> {
+    let origins: BTreeSet<&Origin> = routes.iter().filter_map(|route| route.origin.as_ref()).collect();
+    let hosts: BTreeSet<&str> = origins.iter().map(|origin| origin.host()).collect();
+    if hosts.len() > MAX_HOSTS {
+        let file = files.iter().find(|file| file.proxied).map(|file| file.title.clone()).unwrap_or_default();
+        let what = format!("its addresses are of {} hosts; a step can have those of at most {MAX_HOSTS}", hosts.len());
+        let hints = vec!["lock with fewer registries, or by an index that has all packages".to_owned()];
+        return Err(LockFileError { file, line: None, what, hints }.into());
+    }
+    if !origins.iter().any(|origin| origin.is_tls()) {
+        return Ok(None);
+    }
+    let unserved = |source| BuildError::Serve { title: "the locked repository".to_owned(), source };
+    Authority::new(origins).map(Some).map_err(unserved)
 }
 
 /// What all lock files of a stage answer.
@@ -327,7 +425,8 @@ impl Answers {
         route: &Route,
         material: &Option<(String, Digest)>,
     ) -> Result<(), LockFileError> {
-        let key = (route.path.clone(), route.accept.clone());
+        let origin = route.origin.as_ref().map(ToString::to_string).unwrap_or_default();
+        let key = (origin + &route.path, route.accept.clone());
         let Some((place, first)) = self.places.get(&key) else {
             self.places.insert(key, (self.routes.len(), file.title.clone()));
             self.routes.push(route.clone());
@@ -343,6 +442,11 @@ impl Answers {
             }
             _ if route.status != 200 => return Ok(()),
             (Body::Blob { digest, .. }, Body::Blob { digest: other, .. }) if digest == other => return Ok(()),
+            (Body::Blob { digest, .. }, Body::Bytes(bytes)) if *digest == Digest::of(bytes) => return Ok(()),
+            (Body::Bytes(bytes), Body::Blob { digest, .. }) if *digest == Digest::of(bytes) => {
+                (*known, self.materials[*place]) = (route.clone(), material.clone());
+                return Ok(());
+            }
             (Body::Bytes(one), Body::Bytes(other)) => {
                 if let Some(both) = dependencies::joined(file.ecosystem, &route.content_type, one, other) {
                     known.body = Body::Bytes(both);
@@ -377,7 +481,7 @@ pub(crate) fn refused(files: &[Arc<LockFile>], report: &Report) -> Vec<Refused> 
             executable,
             command_line,
             times: served.times,
-            advice: files.iter().find_map(|file| file.diagnose(&served.method, path)),
+            advice: files.iter().find_map(|file| file.diagnose(&served.method, path)).or_else(|| proxy::advice(served)),
         }
     });
     refused.collect()

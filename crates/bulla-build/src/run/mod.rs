@@ -12,6 +12,7 @@ mod image;
 mod journal;
 mod outputs;
 mod packages;
+mod proxy;
 mod record;
 mod rights;
 mod roots;

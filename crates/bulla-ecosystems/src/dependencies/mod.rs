@@ -9,6 +9,7 @@
 //! 4. [`Native::repository`] makes of the verified artifacts what a client may ask for: every path, and nothing else exists. A path
 //!    belongs to one artifact, by registry, name, version and hash.
 //! 5. [`Native::client`] says how the unmodified client finds it: variables, and files that are mounted where nothing of the project lies.
+//!    Where a lock file has whole addresses that its client goes to whatever it is told, [`Native::addresses`] has them.
 //! 6. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
 pub mod cargo;
@@ -20,7 +21,7 @@ mod repository;
 
 use std::io;
 
-use bulla_model::{CleanPath, Ecosystem, Fault, Kind, Platform, spec::InstallScripts};
+use bulla_model::{Address, CleanPath, Ecosystem, Fault, Kind, Platform, spec::InstallScripts};
 
 pub use self::{
     hash::{Hash, ParseHashError},
@@ -102,7 +103,7 @@ fn escaped(text: &str) -> String {
 pub enum Place {
     /// A path of the ecosystem's registry, relative to its base; which registry that is for this name, the configuration says. It is
     /// a relative reference (RFC 3986), percent-encoded as it has to be sent; one that begins with `/` or `../` leads to the same origin
-    /// outside of the base, as pages of Python's registries do.
+    /// outside of the base, and a whole address elsewhere, as pages of Python's registries do.
     Registry(String),
     /// A whole address that the lock file or the registry gave. A lock file that comes from a stranger can have any: it is asked
     /// without credentials of other origins, and never on this machine's own addresses.
@@ -176,6 +177,17 @@ impl Fault for ArtifactError {
     }
 }
 
+/// A package that would run something of its own, which the stage denies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// Its name, as the lock file has it.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// What it would run.
+    pub what: &'static str,
+}
+
 /// What each ecosystem knows of its lock files and its client. The values hold what was read.
 pub trait Native: std::fmt::Debug + Send + Sync {
     /// Gives what has to be fetched.
@@ -202,6 +214,11 @@ pub trait Native: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Says whether all that is locked is known without any answer, so that the questions need none while everything is there.
+    fn knows_all(&self) -> bool {
+        false
+    }
+
     /// Takes the answer to a question: `None` where the registry has no such document.
     ///
     /// # Errors
@@ -214,6 +231,15 @@ pub trait Native: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Gives the packages that would run something which the stage denies, where the client cannot be told not to run it: no step is run
+    /// then. Reads what is in artifacts.
+    ///
+    /// # Errors
+    /// When an artifact is another package than the lock file says, or is damaged.
+    fn denied(&self, _bodies: &dyn Bodies) -> Result<Vec<Denied>, ArtifactError> {
+        Ok(Vec::new())
+    }
+
     /// Gives what a client may ask for at `base`, which is that of [`Native::client`]: documents may have whole addresses. Reads what is
     /// in artifacts where the protocol needs it, and checks that each is the package it is said to be.
     ///
@@ -223,6 +249,13 @@ pub trait Native: std::fmt::Debug + Send + Sync {
 
     /// Says how the client finds the repository at `base` (`http://127.0.0.1:PORT`, no slash at the end).
     fn client(&self, base: &str) -> Client;
+
+    /// Gives the artifacts, by their place in [`Locked::artifacts`], to which the client goes at addresses that the lock file has, whatever
+    /// its settings say. They are served there as well, by the proxy; a step without any has none. They are what the lock file says:
+    /// answers to questions change nothing about them, and a step's key is made of them.
+    fn addresses(&self) -> Vec<(Address, usize)> {
+        Vec::new()
+    }
 
     /// Says why a client was not served, when that can be told: what it asked for, what the lock has, what to do.
     fn diagnose(&self, request: &Request) -> Option<String>;
@@ -253,11 +286,18 @@ pub struct Stage {
     pub place: String,
     /// What becomes of the scripts of the lock file's packages.
     pub scripts: InstallScripts,
+    /// The Pythons that it may have, where its lock file is one of Python.
+    pub pythons: pypi::Pythons,
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        Self { platform: Platform::BUILD, place: "/src/app".to_owned(), scripts: InstallScripts::default() }
+        Self {
+            platform: Platform::BUILD,
+            place: "/src/app".to_owned(),
+            scripts: InstallScripts::default(),
+            pythons: pypi::Pythons::default(),
+        }
     }
 }
 
@@ -273,8 +313,8 @@ pub fn read(
 ) -> Result<Box<dyn Native>, LockFileError> {
     match ecosystem {
         Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, stage)?)),
-        Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &pypi::Stage::default())?)),
-        Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?)),
+        Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &stage.into())?)),
+        Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?.with_scripts(stage.scripts.clone()))),
         Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),
     }
 }
@@ -285,8 +325,9 @@ pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]
     match ecosystem {
         _ if one == other => Some(one.to_vec()),
         Ecosystem::Pypi => Some(pypi::joined(content_type, one, other)),
+        Ecosystem::Go => go::joined(one, other),
+        Ecosystem::Cargo => cargo::joined(content_type, one, other),
         Ecosystem::Npm => npm::joined(one, other),
-        Ecosystem::Cargo | Ecosystem::Go => None,
     }
 }
 

@@ -13,6 +13,7 @@ mod image;
 mod name;
 mod place;
 mod platforms;
+mod preset;
 mod reference;
 mod schema;
 mod source;

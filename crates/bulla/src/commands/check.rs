@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use bulla_model::{Fault, Kind};
+use bulla_model::{Fault, Kind, spec::Spec};
 use clap::Args;
 
 use crate::{
-    error::{CommandError, Result},
+    error::{CliError, CommandError, Result},
     ops::{
         self,
         project::{Place, Project},
@@ -19,7 +19,8 @@ const EXAMPLES: &str = "\
 Examples:
   bulla check                 the spec, its sources and its lock
   bulla check --locked        … and fail where the lock is missing or not of this spec
-  bulla check services/shop   one member of a workspace";
+  bulla check services/shop   one member of a workspace
+  bulla check --expand        print the spec with what `language` stands for written out";
 
 /// Check the spec, its sources and its lock, without network
 ///
@@ -35,6 +36,10 @@ pub(crate) struct Options {
     /// Fail where the lock is missing or not of this spec [default where CI=true]
     #[arg(long)]
     locked: bool,
+
+    /// Print the spec with what presets (`from: {language: …}`) stand for in their place
+    #[arg(long, conflicts_with_all = ["members", "locked"])]
+    expand: bool,
 }
 
 /// A source that is not there.
@@ -54,10 +59,22 @@ impl Fault for SourceError {
 
 /// Runs the command.
 pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
+    if options.expand {
+        return expand(session);
+    }
     match workspace::choose(session, &options.members)? {
         Some(chosen) => workspace::each(session, &chosen.members, false, |member| one(session, options, &member.place)),
         None => one(session, options, &Place::at_hand(session)),
     }
+}
+
+/// Prints the spec at hand without presets.
+fn expand(session: &Session) -> Result<()> {
+    let project = ops::project::load_at(session, &Place::at_hand(session), &BTreeMap::new())?;
+    let text = fs_err::read_to_string(&project.spec_path).map_err(CliError::file)?;
+    let name = ops::project::shown(&project.spec_path);
+    let written = Spec::without_presets(&name, &text);
+    session.print(&written.map_err(|errors| ops::project::wrong(&name, text.as_bytes(), &errors))?)
 }
 
 fn one(session: &Session, options: &Options, place: &Place) -> Result<()> {

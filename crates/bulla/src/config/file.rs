@@ -10,7 +10,10 @@ use bulla_net::{ProxyAddress, Url};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, Debian, Limits, Network, Npm, Oci, Repository, problem, store::Store};
+use super::{
+    Config, Debian, Limits, Network, Npm, Oci, Repository, cargo::CargoKeys, go::GoKeys, problem,
+    pypi::Keys as PypiKeys, store::Store,
+};
 use crate::{
     error::{Mark, Result},
     quantity,
@@ -60,6 +63,9 @@ struct Registry {
     debian: DebianKeys,
     oci: OciKeys,
     npm: NpmKeys,
+    go: GoKeys,
+    pypi: PypiKeys,
+    cargo: CargoKeys,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -175,6 +181,9 @@ impl File {
             let good = scope.len() > 1 && scope.starts_with('@') && !scope.contains('/');
             marks.check(url, good, &format!("is of `{scope}`, which is no scope"), "write `\"@SCOPE\" = \"ADDRESS\"`");
         }
+        self.registry.go.mistakes(&mut marks);
+        self.registry.pypi.mistakes(&mut marks);
+        self.registry.cargo.mistakes(&mut marks);
         self.limits.mistakes(&mut marks);
         self.store.mistakes(&mut marks);
         self.store.uid.iter().for_each(|uid| {
@@ -192,6 +201,7 @@ impl File {
         let (npm, weaker_npm) = (self.registry.npm, weaker.registry.npm);
         let mut scopes = weaker_npm.scopes;
         scopes.extend(npm.scopes);
+        let pypi = self.registry.pypi.over(weaker.registry.pypi);
         let (debian, weaker_debian) = (self.registry.debian, weaker.registry.debian);
         let mut repository = debian.repository;
         repository.extend(weaker_debian.repository);
@@ -232,6 +242,9 @@ impl File {
                     registry: npm.registry.or(weaker_npm.registry),
                     scopes,
                 },
+                go: self.registry.go.over(weaker.registry.go),
+                pypi,
+                cargo: self.registry.cargo.over(weaker.registry.cargo),
             },
         }
     }
@@ -260,6 +273,9 @@ impl File {
             },
             debian: self.registry.debian.into_config(),
             npm: self.registry.npm.into_config(),
+            go: self.registry.go.into_config(),
+            pypi: self.registry.pypi.into_config(),
+            cargo: self.registry.cargo.into_config(),
             others: self.store.into_others(),
             oci: Oci {
                 insecure: inner(self.registry.oci.insecure.unwrap_or_default()),

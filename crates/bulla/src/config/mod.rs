@@ -3,8 +3,11 @@
 //! It is read from `/etc/bulla/config.toml` and `$XDG_CONFIG_HOME/bulla/config.toml`, each key from the second where it is in
 //! both, and never from the project, since a spec may come from a stranger. Documented in `docs/configuration.md`.
 
+mod cargo;
 mod file;
+mod go;
 mod problem;
+mod pypi;
 mod store;
 
 use std::{
@@ -14,12 +17,15 @@ use std::{
     time::Duration,
 };
 
+use bulla_model::spec::Glob;
 use bulla_net::Url;
 
 use self::file::File;
+pub(crate) use self::pypi::Pypi;
 use crate::{
     environment::Environment,
     error::{CliError, Result},
+    registry::Proxies,
     remote::Others,
 };
 
@@ -45,6 +51,12 @@ pub(crate) struct Config {
     pub debian: Debian,
     /// Where packages of npm are.
     pub npm: Npm,
+    /// Where modules of Go are.
+    pub go: Go,
+    /// Where packages of Python are.
+    pub pypi: Pypi,
+    /// Where crates are.
+    pub cargo: Cargo,
     /// What is said of registries of images.
     pub oci: Oci,
     /// Stores of others.
@@ -78,6 +90,38 @@ pub(crate) struct Npm {
 impl Default for Npm {
     fn default() -> Self {
         Self { npmrc: true, registry: None, scopes: BTreeMap::new() }
+    }
+}
+
+/// Where modules of Go are.
+#[derive(Debug, Clone)]
+pub(crate) struct Go {
+    /// Whether Go's own settings of the user are read for what is not configured here.
+    pub go_env: bool,
+    /// The module proxies, as `GOPROXY` has them.
+    pub proxy: Option<Proxies>,
+    /// Those of modules whose names fit a pattern, as `GOPRIVATE` has them.
+    pub private: BTreeMap<Glob, Proxies>,
+}
+
+impl Default for Go {
+    fn default() -> Self {
+        Self { go_env: true, proxy: None, private: BTreeMap::new() }
+    }
+}
+
+/// Where crates are.
+#[derive(Debug, Clone)]
+pub(crate) struct Cargo {
+    /// Whether cargo's own settings of the user are read for what is not configured here, and for logins.
+    pub cargo_config: bool,
+    /// The sparse index of what cargo calls `crates-io`.
+    pub registry: Option<Url>,
+}
+
+impl Default for Cargo {
+    fn default() -> Self {
+        Self { cargo_config: true, registry: None }
     }
 }
 

@@ -23,7 +23,7 @@ use bulla_store::Store;
 use crate::{
     error::{CommandError, Result},
     ops,
-    registry::{Apt, Found, NpmRegistries, PackageRegistries},
+    registry::{Apt, CargoRegistries, Found, GoRegistries, NpmRegistries, PackageRegistries, PypiRegistries},
     session::Session,
 };
 
@@ -101,6 +101,12 @@ impl<'a> Dependencies<'a> {
     /// When one cannot be had, or is another than the lock file says.
     pub(crate) fn bring(&self, native: &mut dyn Native) -> Result<Vec<Digest>> {
         let _turn = lock(&self.turn);
+        if native.knows_all() {
+            let digests = self.had(native)?;
+            if digests.iter().all(Option::is_some) {
+                return Ok(digests.into_iter().flatten().collect());
+            }
+        }
         self.settle(native)?;
         let mut digests = self.had(native)?;
         if digests.iter().any(Option::is_none) {
@@ -195,10 +201,9 @@ impl<'a> Dependencies<'a> {
         }
         let registries: Box<dyn PackageRegistries> = match ecosystem {
             Ecosystem::Npm => Box::new(NpmRegistries::read(self.session)?),
-            _ => {
-                let message = format!("packages of {ecosystem} are not fetched yet");
-                return Err(crate::error::CliError::Option(message).into());
-            }
+            Ecosystem::Go => Box::new(GoRegistries::read(self.session)?),
+            Ecosystem::Pypi => Box::new(PypiRegistries::read(self.session)?),
+            Ecosystem::Cargo => Box::new(CargoRegistries::read(self.session)?),
         };
         let mut machine = Apt::read(self.session)?;
         // Of the machine's settings its proxies and authorities count; its logins are for others.
@@ -292,10 +297,16 @@ impl<'a> Dependencies<'a> {
         let known = self.known(ecosystem)?;
         for place in &artifact.places {
             for found in known.find(&artifact.name, place)? {
-                match self.fetch_from(&known, artifact, &found) {
+                let error = match self.fetch_from(&known, artifact, &found) {
                     Ok(digest) => return Ok(digest),
                     Err(error) if error.kind == Kind::Interrupted => return Err(error),
-                    Err(error) => last = Some(error),
+                    Err(error) => error,
+                };
+                // Whoever has other bytes is not made up for by the next.
+                let ends = error.kind == Kind::Integrity || !found.else_next && !is_absence(&error);
+                last = Some(error);
+                if ends {
+                    break;
                 }
             }
         }
@@ -332,6 +343,12 @@ impl<'a> Dependencies<'a> {
         }
         Ok(digest)
     }
+}
+
+/// Says whether a registry answered that it does not have something.
+fn is_absence(error: &CommandError) -> bool {
+    let status = error.error.downcast_ref::<NetError>();
+    matches!(status, Some(NetError::Status { status: 404 | 410, .. }))
 }
 
 impl Fault for OtherBytes {

@@ -210,7 +210,7 @@ pub(crate) fn shown(path: &Path) -> String {
 }
 
 /// Makes the error for a spec with mistakes.
-pub(super) fn wrong(file: &str, bytes: &[u8], errors: &SpecErrors) -> CommandError {
+pub(crate) fn wrong(file: &str, bytes: &[u8], errors: &SpecErrors) -> CommandError {
     let marks: Vec<Mark> = errors
         .iter()
         .map(|error| Mark {

@@ -5,10 +5,16 @@
 //! in: a suite that none of them knows is an error that says what to configure.
 
 mod apt;
+mod cargo;
+mod go;
 mod keys;
 mod logins;
+mod netrc;
 mod npm;
 mod packages;
+mod pip;
+mod pypi;
+mod uv;
 
 use std::path::PathBuf;
 
@@ -18,9 +24,12 @@ use bulla_net::Url;
 
 pub(crate) use self::{
     apt::{Apt, Entry, SignedBy},
+    cargo::{CargoRegistries, sparse_index},
+    go::{GoRegistries, Proxies},
     logins::DockerLogins,
     npm::NpmRegistries,
     packages::{Found, PackageRegistries},
+    pypi::PypiRegistries,
 };
 use crate::{config::Debian, error::Result};
 

@@ -10,6 +10,25 @@ fn a_good_spec_passes_without_network() {
 }
 
 #[test]
+fn a_preset_is_written_out() {
+    let from = |from: &str| {
+        spec("make", "libshop").replacen("from: {debian: trixie, suites: [trixie], packages: [make]}", from, 1)
+    };
+    let text = from("from: {language: go, packages: [make]}  # and make");
+    let project = Project::with_spec(&text);
+    let ran = offline().run(&project, &["check", "--expand"]).success();
+    let expected = from(
+        "from: {debian: trixie, packages: [golang-go, make]}\n    env: {CGO_ENABLED: 0, GOFLAGS: -trimpath -buildvcs=false}\n    dependencies: [{go: go.sum}]  # and make",
+    );
+    assert_eq!(ran.stdout, expected);
+    assert_eq!(project.read("bulla.yaml"), text);
+    offline().run(&Project::with_spec(&ran.stdout), &["check"]).success();
+    let wrong = Project::with_spec(&from("from: {language: cobol}"));
+    let told = offline().run(&wrong, &["check", "--expand"]).failure(3);
+    assert!(told.stdout.is_empty() && told.stderr.contains("cobol"), "{}", told.stderr);
+}
+
+#[test]
 fn every_mistake_is_shown_under_its_line() {
     let text = spec("make", "libshop").replace("name: shop", "naem: shop").replace("user:", "usr:");
     let ran = offline().run(&Project::with_spec(&text), &["check"]).failure(3);

@@ -8,6 +8,20 @@ fn what_it_writes_is_good_and_fits_the_folder() {
         ("C", Project::new().file("main.c", "int main(void){return 0;}"), "cc -O2"),
         ("a Makefile", Project::new().file("Makefile", "shop: shop.c\n\tcc -o shop shop.c\n"), "make -j"),
         ("a site", Project::new().file("public/index.html", "<p>"), "nginx-light"),
+        (
+            "Node.js",
+            Project::new()
+                .file("package.json", r#"{"scripts": {"start": "node main.js"}}"#)
+                .file("package-lock.json", "{}"),
+            "from: {language: node, debian: trixie}",
+        ),
+        ("Go", Project::new().file("go.mod", "module shop\n").file("go.sum", "").file("main.go", ""), "language: go"),
+        (
+            "Rust",
+            Project::new().file("Cargo.toml", "[package]\nname = \"shop\"\n").file("Cargo.lock", ""),
+            "language: rust",
+        ),
+        ("Python", Project::new().file("requirements.txt", "").file("app.py", ""), "language: python"),
         ("nothing", Project::new(), "nothing that Bulla knows"),
     ] {
         let environment = offline();
@@ -15,6 +29,7 @@ fn what_it_writes_is_good_and_fits_the_folder() {
         assert!(ran.stderr.starts_with("Wrote bulla.yaml."), "{what}: {}", ran.stderr);
         let text = project.read("bulla.yaml");
         assert!(text.contains(expected) && text.contains("debian: trixie"), "{what}: {text}");
+        assert!(text.lines().count() <= 16, "{what}: {text}");
         environment.run(&project, &["check"]).success();
     }
 }

@@ -2,11 +2,14 @@
 //! the same digest whoever builds, and nothing reached from a step.
 
 mod caches;
+mod cargo_tool;
+mod go_service;
 mod hello;
 mod hermetic;
 mod nginx;
 mod node_service;
 mod private_base;
+mod python_service;
 mod redis;
 mod reproducible;
 mod roots;

@@ -127,12 +127,9 @@ impl Go {
         if listed.is_empty() {
             return Ok(());
         }
-        listed.sort();
-        let tagged = || listed.iter().filter(|(version, _)| module::pseudo_time(version).is_none());
-        let list: String = tagged().map(|(_, text)| format!("{text}\n")).collect();
-        routes.push(found(format!("{folder}list"), "text/plain; charset=UTF-8", Body::Bytes(list.into_bytes())));
-        let released = tagged().rfind(|(version, _)| version.pre.is_empty());
-        if let Some((version, text)) = released.or_else(|| tagged().next_back()).or(listed.last()) {
+        let list = Body::Bytes(list(&mut listed).into_bytes());
+        routes.push(found(format!("{folder}list"), "text/plain; charset=UTF-8", list));
+        if let Some((version, text)) = latest(&listed) {
             let latest = format!("/go/{}/@latest", module::escaped(path));
             routes.push(found(latest, "application/json", Body::Bytes(info(text, version))));
         }
@@ -171,6 +168,43 @@ impl Go {
 
 fn found(path: String, content_type: &str, body: Body) -> Route {
     Route { path, accept: None, answer: Answer { status: 200, content_type: content_type.to_owned(), body } }
+}
+
+/// Sorts versions, and gives the document that lists those that are no pseudo-versions.
+fn list(listed: &mut [(Version, &str)]) -> String {
+    listed.sort();
+    let tagged = listed.iter().filter(|(version, _)| module::pseudo_time(version).is_none());
+    tagged.map(|(_, text)| format!("{text}\n")).collect()
+}
+
+/// Gives the latest of versions, as `go` sees it: a released one, else one that is about to be, else a pseudo-version.
+fn latest<'a, 'b>(listed: &'a [(Version, &'b str)]) -> Option<&'a (Version, &'b str)> {
+    let rank = |version: &Version| (module::pseudo_time(version).is_none(), version.pre.is_empty());
+    listed.iter().max_by(|(one, _), (other, _)| rank(one).cmp(&rank(other)).then_with(|| one.cmp(other)))
+}
+
+/// Makes one document of those of two lock files: a list of versions, or what says which one is the latest.
+pub(super) fn joined(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let [one, other] = [one, other].map(|text| std::str::from_utf8(text).ok());
+    let texts: Vec<String> = [one?, other?].iter().flat_map(|text| versions(text)).collect::<Option<_>>()?;
+    let mut listed: Vec<(Version, &str)> =
+        texts.iter().map(|text| Some((module::version(text)?, text.as_str()))).collect::<Option<_>>()?;
+    if one?.starts_with('{') {
+        let (version, text) = latest(&listed)?;
+        return Some(info(text, version));
+    }
+    listed.sort();
+    listed.dedup();
+    Some(list(&mut listed).into_bytes())
+}
+
+/// Reads the versions of such a document.
+fn versions(text: &str) -> Vec<Option<String>> {
+    if text.starts_with('{') {
+        let document: Option<serde_json::Value> = serde_json::from_str(text).ok();
+        return vec![document.and_then(|document| Some(document["Version"].as_str()?.to_owned()))];
+    }
+    text.lines().map(|line| Some(line.to_owned())).collect()
 }
 
 /// The document about a version. Only pseudo-versions say when they were made.
@@ -217,6 +251,31 @@ impl Native for Go {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Client { env: env.into(), ..Client::default() }
+    }
+
+    fn answer_to(&self, words: &str) -> Option<String> {
+        let (file, tidy) = (self.locked.file.to_string(), "Run `go mod tidy`, commit go.mod and go.sum, build again.");
+        if words.contains("updates to go.mod needed") {
+            return Some(format!("go.mod and {file} do not fit together. {tidy}"));
+        }
+        let (_, rest) = words.split_once("missing go.sum entry for ")?;
+        let package = rest.split_once("package ").and_then(|(_, rest)| rest.split([' ', ';', '\n']).next());
+        let package = package.filter(|package| module::problem_of_path(package).is_none());
+        let of = package.and_then(|package| {
+            let is_of =
+                |name: &str| package.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            self.modules.iter().filter(|(name, _)| is_of(name)).max_by_key(|(name, _)| name.len())
+        });
+        Some(match (package, of) {
+            (Some(package), Some((name, versions))) => {
+                let versions: Vec<&str> = versions.keys().map(String::as_str).collect();
+                format!("go has no sum of what has {package}; {file} has {name} {}. {tidy}", versions.join(" and "))
+            }
+            (Some(package), None) => {
+                format!("go has no sum of what has {package}; {file} has no version of it. {tidy}")
+            }
+            _ => format!("go has no sum of something that go.mod names; {file} is not that of go.mod. {tidy}"),
+        })
     }
 
     fn diagnose(&self, request: &Request) -> Option<String> {

@@ -167,7 +167,7 @@ fn a_wheel_for_every_python_leaves_the_source_out() {
 fn a_python_that_is_known_needs_its_own_wheel_alone() {
     let released = Released::new("speedups", "1.0", &SPEEDUPS);
     let source = Source::of(&[("requirements.txt", &released.required())]);
-    let stage = Stage { pythons: Pythons::exactly(13) };
+    let stage = Stage { pythons: Pythons::exactly(13), ..Stage::default() };
     let mut pypi = Pypi::read(&source, &CleanPath::parse("requirements.txt").expect("a path"), &stage).expect("a lock");
     let question = pypi.questions().remove(0);
     pypi.answer(&question, Some(&released.page())).expect("an answer");
@@ -289,6 +289,10 @@ fn uv_lock_gives_what_linux_needs_with_its_addresses() {
     );
     assert_eq!(pypi.locked().artifacts[2].line, 13);
     assert!(pypi.questions().is_empty());
+    let addresses = pypi.addresses();
+    let told: Vec<_> = addresses.iter().map(|(address, artifact)| (address.to_string(), *artifact)).take(2).collect();
+    let expected = ["more-1.0-py3-none-any.whl", "pytest-1.0-py3-none-any.whl"];
+    assert_eq!(told, [0, 1].map(|at| (format!("https://files.example/{}", expected[at]), at)));
     let offers = pypi.offers();
     assert_eq!(offers.iter().map(|offer| offer.name.as_str()).collect::<Vec<_>>(), ["more", "pytest", "speedups"]);
     let a = "a".repeat(64);
@@ -299,6 +303,7 @@ fn uv_lock_gives_what_linux_needs_with_its_addresses() {
     assert_eq!(pypi.locked().artifacts[0].places[0], Place::Registry("x/more-1.0-py3-none-any.whl".to_owned()));
     assert_eq!(pypi.locked().artifacts[1].places.len(), 1);
     assert_eq!(pypi.offers().len(), 1);
+    assert_eq!(pypi.addresses(), addresses, "a step's key is made of them: no page changes them");
 }
 
 #[test]

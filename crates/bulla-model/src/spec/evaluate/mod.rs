@@ -8,6 +8,7 @@ mod inherit;
 mod lines;
 mod params;
 mod platforms;
+mod presets;
 mod secret;
 mod source;
 mod stage;
@@ -62,8 +63,9 @@ impl Spec {
         inherited: Option<&Inherited<'_>>,
     ) -> Result<MemberSpec, SpecErrors> {
         let keys = Document::parse(file.text).map_err(|problem| vec![*problem]).and_then(|document| document.read());
-        let keys: SpecKeys = keys.map_err(|problems| file.errors(problems))?;
+        let mut keys: SpecKeys = keys.map_err(|problems| file.errors(problems))?;
         let mut context = Context::new(file, inherited);
+        context.presets(&mut keys);
         let (spec, problems, needed) = (context.spec(&keys, set), context.problems, context.waived);
         match spec {
             Some(spec) if problems.is_empty() => {

@@ -84,7 +84,8 @@ impl Context<'_> {
         let mut env = before.map(|stage| stage.env.clone()).unwrap_or_default();
         env.extend(self.env(&keys.env, around.params, true));
         let copy = self.stage_copies(keys, around);
-        let dependencies = self.dependencies(&keys.dependencies, around.sources, &workdir, before);
+        let dependencies =
+            self.dependencies(keys.dependencies.as_deref().unwrap_or_default(), around.sources, &workdir, before);
         let steps = self.steps(name, keys, around, &workdir);
         let outputs = self.outputs(&keys.outputs);
         if keys.steps.is_none() && keys.outputs.is_empty() {

@@ -8,13 +8,35 @@ use serde::{
     de::{self, MapAccess, Visitor},
 };
 
-use super::scalar::{Codename, Component, ImageReference, KeyFile, Reason, Suite};
-use crate::{spec::PackageRequest, yaml::At};
+use super::scalar::{Codename, Component, ImageReference, KeyFile, LanguageVersion, Reason, Suite};
+use crate::{
+    spec::{Name, PackageRequest},
+    yaml::At,
+};
 
-/// What a stage starts from: packages (`debian`) or an image (`image`), one of both.
+/// What a stage starts from: packages (`debian`), an image (`image`), or what projects in a language have as a rule (`language`), which
+/// may stand beside one of both.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a map such as `{debian: trixie, packages: [gcc]}` or `{image: REFERENCE}`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{debian: trixie, packages: [gcc]}`, `{language: node}` or `{image: REFERENCE}`"
+)]
 pub(in crate::spec) struct StageFrom {
+    /// What projects in a language have as a rule, where the stage does not say it otherwise: the packages of its tools (further ones are
+    /// named under `packages`), variables, the lock file that lies in `workdir` (`package-lock.json`, `requirements.txt`, `Cargo.lock`, `go.sum`;
+    /// `dependencies: []` for none), and what commands such as `npm ci` see. `bulla check --expand` shows it. Without `debian`, the release is
+    /// that of the image, else `trixie`.
+    #[schemars(extend("x-example" = "language: node"))]
+    #[serde(default)]
+    pub(in crate::spec) language: Option<At<LanguageWord>>,
+    /// The version of the language's tools, or its beginning: that of the release must be of it.
+    #[schemars(extend("x-example" = "version: 20"))]
+    #[serde(default)]
+    pub(in crate::spec) version: Option<At<LanguageVersion>>,
+    /// A source that has the language's tools, in place of packages: an archive as its project publishes it, with `bin/` at its top.
+    #[schemars(extend("x-example" = "toolchain: node"))]
+    #[serde(default)]
+    pub(in crate::spec) toolchain: Option<At<Name>>,
     /// The codename of the release of Debian that the packages come from. Where its archive is found, your configuration or
     /// the machine's apt settings say.
     #[schemars(extend("x-example" = "debian: trixie"))]
@@ -52,9 +74,17 @@ pub(in crate::spec) struct StageFrom {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map such as `{debian: trixie, packages: [libc6]}`, `{image: REFERENCE}` or `{scratch: {}}`"
+    expecting = "a map such as `{debian: trixie, packages: [libc6]}`, `{language: node}`, `{image: REFERENCE}` or `{scratch: {}}`"
 )]
 pub(in crate::spec) struct ImageFrom {
+    /// The packages that programs in a language run with; further ones are named under `packages`. Without `debian`, the release is `trixie`.
+    #[schemars(extend("x-example" = "language: node"))]
+    #[serde(default)]
+    pub(in crate::spec) language: Option<At<LanguageWord>>,
+    /// The version of the language, or its beginning: that of the release must be of it.
+    #[schemars(extend("x-example" = "version: 20"))]
+    #[serde(default)]
+    pub(in crate::spec) version: Option<At<LanguageVersion>>,
     /// The codename of the release of Debian that the packages come from.
     #[schemars(extend("x-example" = "debian: trixie"))]
     #[serde(default)]
@@ -111,6 +141,25 @@ pub(in crate::spec) struct ScratchFrom {
     #[schemars(extend("x-example" = "timezones: true"))]
     #[serde(default)]
     pub(in crate::spec) timezones: bool,
+}
+
+/// A language whose projects have much in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Language")]
+pub(in crate::spec) enum LanguageWord {
+    /// JavaScript and TypeScript on Node.js.
+    Node,
+    /// Python, in a virtual environment at `/opt/venv`.
+    Python,
+    /// Rust.
+    Rust,
+    /// Go, without C.
+    Go,
+    /// Java.
+    Java,
+    /// C and C++.
+    C,
 }
 
 /// What is done about maintainer scripts.

@@ -13,11 +13,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(super) use self::{
-    from::{ImageFrom, ScratchFrom, ScriptsWord, StageFrom},
+    from::{ImageFrom, LanguageWord, ScratchFrom, ScriptsWord, StageFrom},
     image::{AllowKeys, Arguments, CompressionWord, CopyKeys, GrantKeys, ImageKeys, UserKeys},
     scalar::{
-        Codename, Component, EnvName, FormatNumber, GitAddress, ImageReference, KeyFile, LockFile, Moment, OwnerText,
-        Reason, Scalar, Suite, UrlText, Value, scalars,
+        Codename, Component, EnvName, FormatNumber, GitAddress, ImageReference, KeyFile, LanguageVersion, LockFile,
+        Moment, OwnerText, Reason, Scalar, Suite, UrlText, Value, scalars,
     },
     source::SourceKeys,
     stage::{

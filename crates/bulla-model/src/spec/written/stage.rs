@@ -61,7 +61,7 @@ pub(in crate::spec) struct StageKeys {
     /// in place of it.
     #[schemars(extend("x-example" = "dependencies: [{npm: package-lock.json}]"))]
     #[serde(default)]
-    pub(in crate::spec) dependencies: Vec<At<DependencyKeys>>,
+    pub(in crate::spec) dependencies: Option<Vec<At<DependencyKeys>>>,
     /// The commands, one a line: a text for `/bin/sh -eu`, a list of arguments, or a map with `run`.
     #[schemars(extend("x-example" = "steps:\n  - ./configure --prefix=/usr\n  - [make, -j4]\n  - run: make install DESTDIR=/out"))]
     #[serde(default)]
@@ -113,7 +113,7 @@ pub(in crate::spec) struct StageCopyKeys {
 }
 
 /// A lock file of a package manager, by the manager's name.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a map such as `{npm: package-lock.json}`")]
 #[schemars(rename = "Dependency")]
 pub(in crate::spec) struct DependencyKeys {
@@ -173,6 +173,19 @@ pub(in crate::spec) struct InstallScriptsKeys {
 }
 
 impl DependencyKeys {
+    /// Names one lock file.
+    pub(in crate::spec) fn one(ecosystem: Ecosystem, file: At<LockFile>) -> Self {
+        let mut keys = Self::default();
+        let place = match ecosystem {
+            Ecosystem::Npm => &mut keys.npm,
+            Ecosystem::Pypi => &mut keys.pypi,
+            Ecosystem::Cargo => &mut keys.cargo,
+            Ecosystem::Go => &mut keys.go,
+        };
+        *place = Some(file);
+        keys
+    }
+
     /// Gives what is written, each with its kind.
     pub(in crate::spec) fn written(&self) -> impl Iterator<Item = (Ecosystem, &At<LockFile>)> {
         let all = [

@@ -20,7 +20,7 @@ pub(in crate::spec) use self::{
     settings::{ModeText, Signal},
     sources::{CommitText, FileName, GitAddress, KeyFile, RefText, Sha256, Subfolder, UnpackWord, UrlText},
     users::{OwnerText, UserName},
-    words::{EnvName, FormatNumber, Key, Reason, Value},
+    words::{EnvName, FormatNumber, Key, LanguageVersion, Reason, Value},
 };
 use crate::capability::Capabilities;
 use crate::spec::{AbsolutePath, Glob, Name, OutputRef, PackageRequest, Port, User};
@@ -88,6 +88,7 @@ scalars!(
     FormatNumber,
     Name,
     Value,
+    LanguageVersion,
     Reason,
     EnvName,
     Key,

@@ -72,6 +72,29 @@ impl Scalar for Reason {
     }
 }
 
+/// The version of a language, or its beginning.
+#[derive(Debug, Clone)]
+pub(in crate::spec) struct LanguageVersion(pub(in crate::spec) String);
+
+impl Scalar for LanguageVersion {
+    const NAME: &'static str = "LanguageVersion";
+    const ABOUT: &'static str = "The version of a language, or its beginning: `20`, `3.13`, `1.24`";
+    const PATTERN: Option<&'static str> = Some(r"^[0-9]{1,4}(\.[0-9]{1,4}){0,3}$");
+    const LOOKS_LIKE_A_NUMBER: bool = true;
+
+    fn read(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split('.').collect();
+        let number = |part: &&str| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        if (1..=4).contains(&parts.len()) && parts.iter().all(number) {
+            return Ok(Self(text.to_owned()));
+        }
+        wrong(
+            format_args!("`{text}` is no version of a language"),
+            "write its numbers, as many as count: `20` or `3.13`",
+        )
+    }
+}
+
 /// The name of an environment variable or param.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::spec) struct EnvName(pub(in crate::spec) String);

@@ -1,11 +1,22 @@
 //! The spec that `bulla init` writes for a folder: short, with comments, and one that reads.
 
+mod language;
+
 use std::collections::BTreeMap;
 
 use super::{Name, Spec};
 
 /// Files whose content says more than their name; `bulla init` reads these, when they are small.
-pub const TELLING_FILES: [&str; 4] = ["Makefile", "GNUmakefile", "makefile", "CMakeLists.txt"];
+pub const TELLING_FILES: [&str; 8] = [
+    "Makefile",
+    "GNUmakefile",
+    "makefile",
+    "CMakeLists.txt",
+    "package.json",
+    "Cargo.toml",
+    "go.mod",
+    "requirements.txt",
+];
 
 /// What is built, and how.
 struct Recipe {
@@ -31,6 +42,9 @@ impl Spec {
     /// [`TELLING_FILES`] and an empty text for others.
     pub fn starter(folder: &str, release: &str, files: &BTreeMap<String, String>) -> String {
         let name = Name::near(folder).map_or_else(|| "app".to_owned(), |name| name.to_string());
+        if let Some(text) = language::starter(&name, release, files) {
+            return text;
+        }
         if let Some(recipe) = recipe(&name, files) {
             return render(&name, release, &recipe);
         }
@@ -260,6 +274,36 @@ mod tests {
     }
 
     #[test]
+    fn languages_with_package_managers_are_recognised() {
+        let (text, spec) =
+            starter(&[("go.mod", "module example.org/team/shopd/v2\n\ngo 1.24\n"), ("go.sum", ""), ("main.go", "")]);
+        assert_eq!(steps(&spec), ["go build -o /out/shopd ."]);
+        assert!(text.lines().count() < 15 && spec.stages["build"].dependencies.len() == 1, "{text}");
+        let (_, spec) = starter(&[("go.mod", "module shopd\n"), ("Makefile", "all: x\n")]);
+        assert_eq!(steps(&spec), ["go build -o /out/shopd ./cmd/shopd"]);
+        assert!(spec.stages["build"].dependencies.is_empty());
+        let manifest = "[package]\nname = \"shop-tool\"\nversion = \"1.0.0\"\n\n[dependencies]\nname = \"no\"\n";
+        let (text, spec) = starter(&[("Cargo.toml", manifest), ("Cargo.lock", "")]);
+        assert_eq!(spec.image.entrypoint, ["/usr/bin/shop-tool"]);
+        assert!(text.lines().count() < 15, "{text}");
+        let package = r#"{"scripts": {"build": "tsc", "start": "node dist/main.js"}}"#;
+        let (text, spec) = starter(&[("package.json", package), ("package-lock.json", "")]);
+        assert_eq!(steps(&spec), ["npm ci", "npm run build", "npm prune --omit=dev"]);
+        assert_eq!(spec.image.entrypoint, ["/usr/bin/node", "/app/dist/main.js"]);
+        assert!(text.lines().count() <= 16, "{text}");
+        let (text, spec) = starter(&[("package.json", "{\"main\": \"../../etc/passwd\"}")]);
+        assert_eq!(spec.image.entrypoint[1], "/app/index.js");
+        assert!(text.contains("npm install"), "{text}");
+        let (_, spec) =
+            starter(&[("package.json", r#"{"scripts": {"build": "vite build"}}"#), ("package-lock.json", "")]);
+        assert_eq!(spec.image.entrypoint[0], "nginx");
+        let (text, spec) = starter(&[("requirements.txt", "flask==3.0 --hash=sha256:00"), ("app.py", "")]);
+        assert_eq!(spec.image.entrypoint, ["/opt/venv/bin/python", "/app/app.py"]);
+        assert!(text.lines().count() <= 15 && !text.contains("pip-compile"), "{text}");
+        assert!(starter(&[("requirements.txt", "flask"), ("app.py", "")]).0.contains("pip-compile"));
+    }
+
+    #[test]
     fn a_site_is_served_and_the_rest_is_left_to_the_user() {
         let (_, spec) = starter(&[("public/index.html", "")]);
         assert_eq!(
@@ -275,7 +319,7 @@ mod tests {
         #[test]
         fn whatever_is_in_the_folder_the_starter_reads(
             folder in "(?s).{0,20}",
-            names in prop::collection::btree_map("(?s).{0,10}(\\.c|\\.cpp)?|Makefile|CMakeLists.txt", "(?s)((all|project\\(|install)?:? ?.{0,10}\n?){0,5}", 0..5),
+            names in prop::collection::btree_map("(?s).{0,10}(\\.c|\\.cpp)?|Makefile|CMakeLists.txt|go.mod|Cargo.toml|package.json|requirements.txt|app.py", "(?s)((all|project\\(|install)?:? ?.{0,10}\n?){0,5}", 0..5),
         ) {
             let text = Spec::starter(&folder, "trixie", &names);
             prop_assert!(Spec::parse("bulla.yaml", &text).is_ok(), "{}", text);
