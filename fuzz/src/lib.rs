@@ -61,6 +61,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("git_modules", git::modules),
     ("url", url::url),
     ("request", served::request),
+    ("address", served::address),
     ("served", served::served),
     ("reference", registry::reference),
     ("challenge", registry::challenge),

@@ -19,7 +19,10 @@ pub(crate) fn reference(bytes: &[u8]) {
     assert!(!host.contains(['@', '/', '?', '#', '\\', ' ']), "the host of {full} is one");
     let url = format!("https://{}/", reference.host());
     if let Ok(url) = bulla_net::Url::parse(&url) {
-        assert!(url.path() == "/" && reference.host().starts_with(url.host().trim_end_matches('.')));
+        let address = |host: &str| host.strip_prefix('[')?.split_once(']')?.0.parse::<std::net::Ipv6Addr>().ok();
+        let of_url = address(url.host());
+        let same = of_url.is_some() && of_url == address(host) || host.starts_with(url.host().trim_end_matches('.'));
+        assert!(url.path() == "/" && same);
     }
 }
 

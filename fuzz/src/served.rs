@@ -1,5 +1,6 @@
 //! What a step sends to the server of the locked repository, and what that server's process tells of it.
 
+use bulla_model::{Address, Origin};
 use bulla_serve::{
     Heard,
     request::{MAX_HEAD, Method, Range, Read, Request, read},
@@ -11,7 +12,14 @@ pub(crate) fn request(bytes: &[u8]) {
     assert_eq!(requests(bytes, 1), whole, "what is read does not depend on how it came");
     for request in whole.iter().flatten() {
         let path = request.path.split_once('?').map_or(request.path.as_str(), |(path, _)| path);
-        assert!(path.starts_with('/') && !request.path.contains(char::is_control), "{request:?}");
+        let connects = request.method == Method::Connect;
+        assert_eq!(path.is_empty(), connects, "{request:?}");
+        assert!(!connects || (request.origin.is_some() && !request.body), "{request:?}");
+        if let (Some(origin), false) = (&request.origin, connects) {
+            let host = request.host.as_deref().map(|host| Origin::parse(host, false));
+            assert!(!origin.is_tls() && host.is_none_or(|host| host.as_ref() == Ok(origin)), "{request:?}");
+        }
+        assert!((connects || path.starts_with('/')) && !request.path.contains(char::is_control), "{request:?}");
         assert!(path.split('/').all(|part| part != "." && part != ".."), "{request:?}");
         assert!(!(request.body && request.keep), "what follows a body is never a request");
         let other = matches!(&request.method, Method::Other(word) if word == "GET" || word == "HEAD");
@@ -59,6 +67,25 @@ fn requests(bytes: &[u8], step: usize) -> Vec<Option<Request>> {
         }
     }
     all
+}
+
+/// What may be a whole address, and may be a host and a port.
+pub(crate) fn address(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(address) = Address::parse(text) {
+        let origin = address.origin.to_string();
+        let again = Address::parse(&origin).expect("its own form");
+        assert_eq!((&again.origin, again.path.as_str()), (&address.origin, "/"));
+        assert!(address.path.starts_with('/') && !address.path.contains(char::is_control), "{address:?}");
+        assert!(!origin.contains(['@', '#', '?']) && origin.matches('/').count() == 2, "{origin}");
+    }
+    for tls in [false, true] {
+        if let Ok(origin) = Origin::parse(text, tls) {
+            let authority = format!("{}:{}", origin.host(), origin.port());
+            assert_eq!(Origin::parse(&authority, tls).as_ref(), Ok(&origin), "one form");
+            assert!(origin.port() != 0 && origin.is_tls() == tls);
+        }
+    }
 }
 
 /// Messages, each after its length in two bytes.

@@ -9,9 +9,10 @@
 //! - [`image`]: what an image is made of; [`layers`]: the cut; [`tar`], [`oci`]: the formats it is written in;
 //! - [`secret`]: bytes that nothing shows and that are wiped;
 //! - [`ecosystem`]: the kinds of language packages;
-//! - [`git`]: what names things in a git repository;
+//! - [`git`]: what names things in a git repository; [`address`]: what a client asks a proxy for;
 //! - [`fault`]: whose fault an error is, and so which exit code it has; [`login`]: what no error shows.
 
+pub mod address;
 pub mod capability;
 pub mod digest;
 pub mod ecosystem;
@@ -32,6 +33,7 @@ pub mod time;
 pub mod tree;
 mod yaml;
 
+pub use address::{Address, Origin};
 pub use capability::Capabilities;
 pub use digest::{DiffId, Digest, Hasher};
 pub use ecosystem::Ecosystem;

@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let digest = Digest::of(&bytes);
     std::fs::write(folder.path().join(digest.hex()), &bytes)?;
     let route = |path: &str, body| Route {
+        origin: None,
         path: path.to_owned(),
         accept: None,
         status: 200,
@@ -38,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let small = Body::Bytes(vec![b'y'; 2000]);
     let routes = vec![route("/blob", Body::Blob { digest, size: BLOB as u64 }), route("/small", small)];
-    let table = Table { blobs: Some(folder.path().to_owned()), routes };
+    let table = Table { blobs: Some(folder.path().to_owned()), routes, identity: None };
     let launcher = Launcher::start(Options::default())?;
     let start = Instant::now();
     for _ in 0..ROUNDS {

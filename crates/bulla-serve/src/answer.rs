@@ -1,5 +1,7 @@
 //! What is answered: a pure function of the table and the request.
 
+use bulla_model::Origin;
+
 use crate::{
     request::{Malformed, Method, Range, Request},
     table::{Entry, Index, Place},
@@ -16,6 +18,8 @@ pub(crate) struct Answer {
     pub(crate) close: bool,
     /// The route that it comes from; `None` for what is not there.
     pub(crate) route: Option<usize>,
+    /// With whom the client speaks when it has this answer, if not with the server itself.
+    pub(crate) connects: Option<Origin>,
 }
 
 /// What follows the head.
@@ -27,23 +31,62 @@ pub(crate) enum Content {
     Part { route: usize, start: u64, length: u64 },
 }
 
-/// Answers a request.
-pub(crate) fn answer(index: &Index, request: &Request) -> Answer {
+/// Answers a request; `within` is what the client was connected to before.
+pub(crate) fn answer(index: &Index, request: &Request, within: Option<&Origin>) -> Answer {
     let close = !request.keep;
     let head_only = request.method == Method::Head;
+    if request.method == Method::Connect {
+        return connect(index, request, within);
+    }
     if let Method::Other(_) = request.method {
         let words = format!("{} is not done here: the locked repository is only read\n", request.method.as_str());
         return said(405, "Allow: GET, HEAD\r\n", &words, false, close);
     }
-    let Some(routes) = index.paths.get(&request.path) else {
-        let words = format!("the lock has nothing at {}\n", request.path);
-        return said(404, "", &words, head_only, close);
+    if let Some(origin) = within {
+        let named = request.host.as_deref().and_then(|host| Origin::parse(host, true).ok());
+        if request.origin.is_some() || named.as_ref() != Some(origin) {
+            let words = format!("what is asked for here is of {origin}, and of no other host\n");
+            return said(421, "", &words, head_only, true);
+        }
+    }
+    let name = name(request, within);
+    if let Some(origin) = request.origin.as_ref().filter(|origin| !index.origins.contains(origin)) {
+        return said(403, "", &format!("the lock has nothing of {origin}\n"), head_only, close);
+    }
+    let Some(routes) = index.paths.get(&name) else {
+        return said(404, "", &format!("the lock has nothing at {name}\n"), head_only, close);
     };
     let Some(number) = choose(index, routes, request.accept.as_deref()) else {
-        let words = format!("{} is there in other media types than those that are accepted\n", request.path);
+        let words = format!("{name} is there in other media types than those that are accepted\n");
         return said(406, "", &words, head_only, close);
     };
     found(&index.routes[number], number, request, routes.len() > 1)
+}
+
+/// Gives what a request asks for: a path, after its origin where that is not the server itself.
+pub(crate) fn name(request: &Request, within: Option<&Origin>) -> String {
+    match (request.origin.as_ref(), within) {
+        (Some(origin), _) if request.method == Method::Connect => format!("{}:{}", origin.host(), origin.port()),
+        (Some(origin), _) | (None, Some(origin)) => format!("{origin}{}", request.path),
+        (None, None) => request.path.clone(),
+    }
+}
+
+/// Connects a client to a host that the table has, which the server itself is then.
+fn connect(index: &Index, request: &Request, within: Option<&Origin>) -> Answer {
+    let known = request.origin.as_ref().filter(|origin| within.is_none() && index.origins.contains(origin));
+    let Some(origin) = known else {
+        let words = format!("the lock has nothing of {}\n", name(request, None));
+        return said(403, "", &words, false, true);
+    };
+    Answer {
+        status: 200,
+        head: b"HTTP/1.1 200 Connected\r\n\r\n".to_vec(),
+        body: Content::Text(Vec::new()),
+        close: false,
+        route: None,
+        connects: Some(origin.clone()),
+    }
 }
 
 /// Refuses what is no request for a path.
@@ -83,6 +126,7 @@ fn found(entry: &Entry, number: usize, request: &Request, varies: bool) -> Answe
         body,
         close,
         route: Some(number),
+        connects: None,
     };
     let nothing = || Content::Text(Vec::new());
     let whole = entry.status == 200;
@@ -122,7 +166,7 @@ fn matches(tags: &str, tag: &str) -> bool {
 fn said(status: u16, fields: &str, words: &str, head_only: bool, close: bool) -> Answer {
     let fields = format!("{fields}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", words.len());
     let body = if head_only { Vec::new() } else { words.as_bytes().to_vec() };
-    Answer { status, head: head(status, &fields, close), body: Content::Text(body), close, route: None }
+    Answer { status, head: head(status, &fields, close), body: Content::Text(body), close, route: None, connects: None }
 }
 
 fn head(status: u16, fields: &str, close: bool) -> Vec<u8> {
@@ -138,6 +182,7 @@ fn head(status: u16, fields: &str, close: bool) -> Vec<u8> {
         410 => "Gone",
         416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",
         505 => "HTTP Version Not Supported",
         _ => "Answer",
@@ -165,6 +210,7 @@ mod tests {
 
     fn index() -> Index {
         let route = |path: &str, accept: Option<&str>, status, body: &str| Route {
+            origin: None,
             path: path.to_owned(),
             accept: accept.map(str::to_owned),
             status,
@@ -179,13 +225,13 @@ mod tests {
             route("/only", Some("x/y"), 200, "typed"),
             route("/gone", None, 410, "gone"),
         ];
-        Index::read(Table { blobs: None, routes }.seal().expect("sealed")).expect("a table")
+        Index::read(Table { routes, ..Table::default() }.seal().expect("sealed")).expect("a table")
     }
 
     fn ask(index: &Index, method: &str, path: &str, fields: &str) -> (Answer, String) {
         let text = format!("{method} {path} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
         let Read::Head(_, Ok(request)) = read(text.as_bytes(), 0) else { panic!("{text}") };
-        let answer = answer(index, &request);
+        let answer = answer(index, &request, None);
         let head = String::from_utf8(answer.head.clone()).expect("text");
         (answer, head)
     }

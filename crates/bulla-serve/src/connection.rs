@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bulla_model::Origin;
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags},
     io::Errno,
@@ -17,6 +18,7 @@ use crate::{
     record::{Record, Records},
     request::{self, Read},
     table::{Entry, Index, Place},
+    tunnel::{self, Settings, Tunnel, Unread},
 };
 
 /// How many bytes of a body one connection sends before it is the others' turn.
@@ -34,12 +36,16 @@ pub(crate) struct Desk {
     pub(crate) records: Records,
     /// Whether something was asked for that is not there.
     pub(crate) refused: bool,
+    settings: Settings,
     buffer: Vec<u8>,
 }
 
 impl Desk {
-    pub(crate) fn new(index: Index, folder: Option<OwnedFd>) -> Self {
-        Self { index, folder, records: Records::default(), refused: false, buffer: vec![0; BUFFER] }
+    /// `None` when the certificate is none.
+    pub(crate) fn new(index: Index, folder: Option<OwnedFd>) -> Option<Self> {
+        let settings = tunnel::settings(&index)?;
+        let buffer = vec![0; BUFFER];
+        Some(Self { index, folder, records: Records::default(), refused: false, settings, buffer })
     }
 }
 
@@ -88,6 +94,9 @@ pub(crate) struct Connection {
     close: bool,
     record: Option<usize>,
     dregs: usize,
+    /// To whom the client is connected when the answer has gone.
+    connects: Option<Origin>,
+    tunnel: Option<Tunnel>,
 }
 
 /// A body on its way.
@@ -119,6 +128,8 @@ impl Connection {
             close: false,
             record: None,
             dregs: 0,
+            connects: None,
+            tunnel: None,
         }
     }
 
@@ -144,16 +155,16 @@ impl Connection {
                         }
                         Read::More => {
                             self.seen = self.inbox.len();
-                            match rustix::net::recv(&self.socket, desk.buffer.as_mut_slice(), RecvFlags::empty()) {
-                                Ok((0, _)) => return Err(Broken),
-                                Ok((count, _)) => {
+                            match self.recv(desk) {
+                                Ok(0) => return Err(Broken),
+                                Ok(count) => {
                                     self.inbox.extend_from_slice(desk.buffer.get(..count).unwrap_or_default());
                                     self.progress = now;
                                     if self.state == State::Idle {
                                         self.enter(State::Asking, now);
                                     }
                                 }
-                                Err(Errno::AGAIN) => return Ok(Wants::In),
+                                Err(Errno::AGAIN) => return Ok(self.waits()),
                                 Err(Errno::INTR) => (),
                                 Err(_) => return Err(Broken),
                             }
@@ -162,9 +173,19 @@ impl Connection {
                 }
                 State::Answering => match self.send(desk, &mut room, now)? {
                     true if self.close => {
+                        if let Some(tunnel) = &mut self.tunnel {
+                            tunnel.close(&self.socket);
+                        }
                         let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
                         self.inbox = Vec::new();
                         self.enter(State::Ending, now);
+                    }
+                    true if self.connects.is_some() => {
+                        let (origin, early) = (self.connects.take(), std::mem::take(&mut self.inbox));
+                        let tunnel = origin.and_then(|origin| Tunnel::new(&desk.settings, origin, early));
+                        self.tunnel = Some(tunnel.ok_or(Broken)?);
+                        // Its time for TLS and a first request begins.
+                        self.enter(State::Asking, now);
                     }
                     true => self.enter(if self.inbox.is_empty() { State::Idle } else { State::Asking }, now),
                     false => return Ok(Wants::Out),
@@ -187,6 +208,42 @@ impl Connection {
         }
     }
 
+    /// Receives what the client says, into the desk's buffer.
+    fn recv(&mut self, desk: &mut Desk) -> Result<usize, Errno> {
+        let Some(tunnel) = &mut self.tunnel else {
+            return Ok(rustix::net::recv(&self.socket, desk.buffer.as_mut_slice(), RecvFlags::empty())?.0);
+        };
+        match tunnel.recv(&self.socket, &mut desk.buffer) {
+            Ok(count) => Ok(count),
+            Err(Unread::Errno(errno)) => Err(errno),
+            Err(Unread::Spoken(what)) => {
+                self.note(desk, None, "TLS", what, 0);
+                Err(Errno::PROTO)
+            }
+        }
+    }
+
+    /// What it waits for when there is nothing to read: what TLS has to say comes first.
+    fn waits(&self) -> Wants {
+        if self.tunnel.as_ref().is_some_and(Tunnel::waits_to_send) { Wants::Out } else { Wants::In }
+    }
+
+    /// Remembers what was asked for.
+    fn note(&mut self, desk: &mut Desk, route: Option<usize>, method: &str, path: String, status: u16) {
+        self.record = desk.records.add(Record {
+            route,
+            method: method.to_owned(),
+            path,
+            status,
+            bytes: 0,
+            times: 1,
+            port: self.port,
+            accepted: self.accepted,
+            at: bulla_sandbox::monotonic(),
+        });
+        desk.refused |= route.is_none();
+    }
+
     fn enter(&mut self, state: State, now: Instant) {
         self.state = state;
         self.since = now;
@@ -194,11 +251,12 @@ impl Connection {
 
     /// Makes an answer ready, and remembers the request.
     fn begin(&mut self, desk: &mut Desk, read: &Result<request::Request, request::Malformed>, now: Instant) {
+        let within = self.tunnel.as_ref().map(|tunnel| &tunnel.origin);
         let answer = match read {
-            Ok(request) => answer::answer(&desk.index, request),
+            Ok(request) => answer::answer(&desk.index, request, within),
             Err(bad) => answer::refuse(bad),
         };
-        let Answer { mut status, mut head, body, mut close, route } = answer;
+        let Answer { mut status, mut head, body, mut close, route, connects } = answer;
         self.body = None;
         match body {
             Content::Text(text) => head.extend(text),
@@ -212,22 +270,15 @@ impl Connection {
             },
         }
         let (method, path) = match read {
-            Ok(request) => (request.method.as_str(), request.path.as_str()),
-            Err(bad) => (bad.method.as_str(), bad.target.as_str()),
+            Ok(request) => (request.method.as_str(), answer::name(request, within)),
+            Err(bad) => (bad.method.as_str(), bad.target.clone()),
         };
-        self.record = desk.records.add(Record {
-            route,
-            method: method.to_owned(),
-            path: path.to_owned(),
-            status,
-            bytes: 0,
-            times: 1,
-            port: self.port,
-            accepted: self.accepted,
-            at: bulla_sandbox::monotonic(),
-        });
-        desk.refused |= route.is_none();
-        (self.outbox, self.sent, self.close) = (head, 0, close);
+        // Who is connected has not asked for anything yet.
+        match connects.is_some() {
+            true => self.record = None,
+            false => self.note(desk, route, method, path, status),
+        }
+        (self.outbox, self.sent, self.close, self.connects) = (head, 0, close, connects);
         self.enter(State::Answering, now);
     }
 
@@ -235,7 +286,11 @@ impl Connection {
     fn send(&mut self, desk: &mut Desk, room: &mut u64, now: Instant) -> Result<bool, Broken> {
         while let Some(rest) = self.outbox.get(self.sent..).filter(|rest| !rest.is_empty()) {
             let more = if self.body.is_some() { SendFlags::MORE } else { SendFlags::empty() };
-            match rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL | more) {
+            let sent = match &mut self.tunnel {
+                Some(tunnel) => tunnel.send(&self.socket, rest),
+                None => rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL | more),
+            };
+            match sent {
                 Ok(count) => (self.sent, self.progress) = (self.sent + count, now),
                 Err(Errno::AGAIN) => return Ok(false),
                 Err(Errno::INTR) => (),
@@ -250,7 +305,11 @@ impl Connection {
             }
             let source = body.blob.as_ref().unwrap_or(&desk.index.file);
             let count = usize::try_from(body.left.min(*room)).unwrap_or(BUFFER);
-            match rustix::fs::sendfile(&self.socket, source.as_fd(), Some(&mut body.at), count) {
+            let sent = match &mut self.tunnel {
+                Some(tunnel) => sealed(tunnel, &self.socket, source, &mut body.at, count, &mut desk.buffer),
+                None => rustix::fs::sendfile(&self.socket, source.as_fd(), Some(&mut body.at), count),
+            };
+            match sent {
                 // It is shorter than it was when it was opened.
                 Ok(0) => return Err(Broken),
                 Ok(count) => {
@@ -266,8 +325,33 @@ impl Connection {
             }
         }
         self.body = None;
-        Ok(true)
+        match self.tunnel.as_mut().map_or(Ok(()), |tunnel| tunnel.flush(&self.socket)) {
+            Ok(()) => Ok(true),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(_) => Err(Broken),
+        }
     }
+}
+
+/// Sends a part of a file through TLS, and gives how much that was.
+fn sealed(
+    tunnel: &mut Tunnel,
+    socket: &OwnedFd,
+    source: &File,
+    at: &mut u64,
+    count: usize,
+    buffer: &mut [u8],
+) -> Result<usize, Errno> {
+    tunnel.flush(socket)?;
+    let count = count.min(buffer.len());
+    let buffer = buffer.get_mut(..count).unwrap_or_default();
+    let read = rustix::io::pread(source, &mut *buffer, *at)?;
+    let sent = match read {
+        0 => return Ok(0),
+        read => tunnel.send(socket, buffer.get(..read).unwrap_or_default())?,
+    };
+    *at += sent as u64;
+    Ok(sent)
 }
 
 fn open(desk: &Desk, route: usize, start: u64, length: u64) -> Result<Sending, Broken> {

@@ -338,8 +338,11 @@ mod tests {
         net::{AddressFamily, RecvFlags, Shutdown, SocketType},
     };
 
+    use bulla_model::Origin;
+
     use super::*;
     use crate::{
+        authority::Authority,
         record::Heard,
         table::{Body, Index, Route, Table},
     };
@@ -355,9 +358,12 @@ mod tests {
     fn start(limits: Limits) -> Running {
         let body = Body::Bytes(vec![b'x'; 40 << 20]);
         let content_type = "text/plain".to_owned();
-        let route = Route { path: "/large".to_owned(), accept: None, status: 200, content_type, body };
+        let route = Route { origin: None, path: "/large".to_owned(), accept: None, status: 200, content_type, body };
         let small = Route { path: "/small".to_owned(), body: Body::Bytes(b"small".to_vec()), ..route.clone() };
-        let table = Table { blobs: None, routes: vec![route, small] };
+        let origin = Origin::parse("files.example", true).expect("an origin");
+        let identity = Some(Authority::new([&origin]).expect("an authority").identity);
+        let tls = Route { origin: Some(origin), ..small.clone() };
+        let table = Table { routes: vec![route, small, tls], blobs: None, identity };
         let index = Index::read(table.seal().expect("sealed")).expect("a table");
         let (control, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -367,7 +373,9 @@ mod tests {
         let address = listener.local_addr().expect("bound");
         listener.set_nonblocking(true).expect("a setting");
         let wires = Wires { control: theirs, refused };
-        let thread = std::thread::spawn(move || serve(Desk::new(index, None), wires, Some(listener.into()), limits));
+        let thread = std::thread::spawn(move || {
+            serve(Desk::new(index, None).expect("a desk"), wires, Some(listener.into()), limits)
+        });
         Running { address, control, thread }
     }
 
@@ -414,6 +422,7 @@ mod tests {
         }
     }
 
+    const CONNECT: &[u8] = b"CONNECT files.example:443 HTTP/1.1\r\nHost: h\r\n\r\n";
     const PATIENT: Duration = Duration::from_secs(3600);
     const SHORT: Duration = Duration::from_millis(50);
 
@@ -423,8 +432,9 @@ mod tests {
 
     #[test]
     fn a_client_that_takes_too_long_is_ended() {
-        let cases: [(&str, &[u8], Limits); 3] = [
+        let cases: [(&str, &[u8], Limits); 4] = [
             ("asks byte by byte", b"GET /small HTTP/1.1\r\nX: ", Limits { head: SHORT, ..patient() }),
+            ("is connected and says nothing", CONNECT, Limits { head: SHORT, ..patient() }),
             ("says nothing", b"", Limits { idle: SHORT, ..patient() }),
             ("reads nothing", b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n", Limits { stall: SHORT, ..patient() }),
         ];

@@ -15,6 +15,12 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A certificate would have too many hosts, or none.
+    #[error("{0} hosts for one certificate; it can have from one to {max}", max = crate::authority::MAX_HOSTS)]
+    Hosts(usize),
+    /// A certificate could not be made.
+    #[error("making the certificate of the locked repository")]
+    Certificate(#[from] rcgen::Error),
     /// The process of the server could not be had.
     #[error("starting the server of the locked repository")]
     Start(#[source] bulla_sandbox::Error),
@@ -35,7 +41,7 @@ pub enum Error {
 impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Route { .. } | Self::Lost => Kind::Internal,
+            Self::Route { .. } | Self::Lost | Self::Hosts(_) | Self::Certificate(_) => Kind::Internal,
             Self::Start(source) => source.kind(),
             Self::Table { .. } => Kind::Environment,
         }
@@ -44,7 +50,7 @@ impl Fault for Error {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Start(source) => source.hints(),
-            Self::Route { .. } | Self::Table { .. } | Self::Lost => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }

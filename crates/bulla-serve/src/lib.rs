@@ -10,10 +10,15 @@
 //! 4. [`Server::finish`] has the process tell what it was asked, brings each request together with the process that asked,
 //!    and ends it.
 //!
+//! It has two faces. Asked for a path, it is a registry. Asked for a whole address, or to connect to a host that routes of the table
+//! have ([`Route::origin`]), it is a proxy that answers for that host itself, by TLS with a certificate that was made for the run
+//! ([`Authority`]); so clients find what their lock files have whole addresses of, and nothing is rewritten.
+//!
 //! One thread serves all connections, as they get ready: the clients are a handful of processes on the same machine, and
 //! a blob goes from the page cache to the socket without a copy.
 
 mod answer;
+mod authority;
 mod connection;
 mod engine;
 mod error;
@@ -21,7 +26,9 @@ mod record;
 pub mod request;
 mod server;
 mod table;
+mod tunnel;
 
+pub use authority::{Authority, Identity, MAX_HOSTS};
 pub use error::Error;
 pub use record::{Heard, Report, Served};
 pub use server::{Server, intercept};

@@ -1,8 +1,13 @@
 //! The head of a request, read out of what a client has sent so far (RFC 9112). Nothing here touches a socket.
 //!
 //! What is read is strict: one request is understood in one way or not at all, since the path decides what a client gets.
-//! Targets are paths; those of proxies (a whole address, `host:port`, `*`) are refused. Bodies are never read as part of a
-//! request: after one that has a body the connection ends.
+//! Targets are paths, or those of proxies: a whole address of plain HTTP, and `host:port` to be connected to. Bodies are never read
+//! as part of a request: after one that has a body the connection ends.
+
+use bulla_model::{
+    Address, Origin,
+    address::{AddressError, decoded},
+};
 
 /// The longest head, in bytes.
 pub const MAX_HEAD: usize = 16 << 10;
@@ -14,8 +19,12 @@ const MAX_TYPES: usize = 64;
 pub struct Request {
     /// What is to be done.
     pub method: Method,
-    /// The path, percent-decoded once, with a query as it stands.
+    /// The path, percent-decoded once, with a query as it stands; empty for [`Method::Connect`].
     pub path: String,
+    /// Of whom it is asked, where the client takes this for a proxy.
+    pub origin: Option<Origin>,
+    /// The host that the client says it asks, as it stands.
+    pub host: Option<String>,
     /// Whether the client goes on with this connection.
     pub keep: bool,
     /// Whether a body follows, which is not read.
@@ -37,6 +46,8 @@ pub enum Method {
     Get,
     /// Say what would be given.
     Head,
+    /// Connect to [`Request::origin`], with which TLS is spoken then.
+    Connect,
     /// Anything else, which is not done here.
     Other(String),
 }
@@ -47,6 +58,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Head => "HEAD",
+            Self::Connect => "CONNECT",
             Self::Other(word) => word,
         }
     }
@@ -93,6 +105,7 @@ pub struct Malformed {
 
 /// What was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is read at once")]
 pub enum Read {
     /// The head is not complete.
     More,
@@ -162,10 +175,14 @@ fn parse(head: &[u8]) -> Result<Request, Malformed> {
     if fields.one("expect").is_some_and(|value| !value.eq_ignore_ascii_case("100-continue")) {
         return fail(417, "nothing but 100-continue can be expected");
     }
-    let path = match path(target) {
-        Ok(path) => path,
+    let host = fields.one("host");
+    let (origin, path) = match asked(method, target, host) {
+        Ok(asked) => asked,
         Err((status, why)) => return fail(status, why),
     };
+    if method == "CONNECT" && body {
+        return fail(400, "what follows a request to be connected is no body");
+    }
     let words = |name: &str| fields.list(name).map(str::to_ascii_lowercase).collect::<Vec<_>>();
     let connection = words("connection");
     let says = |word: &str| connection.iter().any(|one| one == word);
@@ -173,9 +190,12 @@ fn parse(head: &[u8]) -> Result<Request, Malformed> {
         method: match method {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
+            "CONNECT" => Method::Connect,
             other => Method::Other(other.to_owned()),
         },
         path,
+        origin,
+        host: host.map(str::to_owned),
         keep: !says("close") && (modern || says("keep-alive")) && !body,
         body,
         accept: accepted(&fields),
@@ -248,43 +268,33 @@ fn number(text: &str) -> Option<u64> {
     plain.then(|| text.parse().ok()).flatten()
 }
 
-/// Decodes a target, once.
-fn path(target: &str) -> Result<String, (u16, &'static str)> {
-    if !target.starts_with('/') {
-        return Err((403, "only paths are served here: this is no proxy"));
-    }
-    if target.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#') {
-        return Err((400, "the path has bytes that no path has"));
-    }
-    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    let mut decoded = Vec::with_capacity(target.len());
-    let mut rest = path.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            decoded.push(*first);
-            continue;
-        }
-        let [high, low, after @ ..] = rest else { return Err((400, "a percent sign without two digits")) };
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        let (Some(high), Some(low)) = (digit(*high), digit(*low)) else {
-            return Err((400, "a percent sign without two digits"));
+/// Reads a target: whom it asks, where that is somebody else, and the path.
+fn asked(method: &str, target: &str, host: Option<&str>) -> Result<(Option<Origin>, String), (u16, &'static str)> {
+    let bad = |error: AddressError| (400, error.why());
+    if method == "CONNECT" {
+        let port = target.rsplit(']').next().unwrap_or_default().contains(':');
+        let origin = Origin::parse(target, true).map_err(bad)?;
+        return match port {
+            true => Ok((Some(origin), String::new())),
+            false => Err((400, "whoever wants to be connected names a port")),
         };
-        decoded.push((high * 16 + low) as u8);
-        rest = after;
     }
-    let Ok(mut decoded) = String::from_utf8(decoded) else { return Err((400, "the path is not UTF-8")) };
-    if decoded.contains(char::is_control) {
-        return Err((400, "the path has control characters in it"));
+    if target.starts_with('/') {
+        return Ok((None, decoded(target).map_err(bad)?));
     }
-    if decoded.split('/').any(|part| part == "." || part == "..") {
-        return Err((400, "the path has `.` or `..` in it"));
+    if !target.contains("://") {
+        return Err((403, "what is asked for is neither a path nor an address"));
     }
-    if let Some(query) = query {
-        decoded.push('?');
-        decoded.push_str(query);
+    let Address { origin, path } = Address::parse(target).map_err(bad)?;
+    if origin.is_tls() {
+        return Err((403, "what is asked for by TLS is had by CONNECT"));
     }
-    Ok(decoded)
+    // Two names for one request are one too many.
+    match host.map(|host| Origin::parse(host, false)) {
+        Some(Ok(host)) if host == origin => Ok((Some(origin), path)),
+        None => Ok((Some(origin), path)),
+        Some(_) => Err((400, "the host is another one than that of the address")),
+    }
 }
 
 fn malformed(status: u16, why: &'static str, head: &[u8]) -> Malformed {
@@ -347,8 +357,30 @@ mod tests {
         ] {
             assert_eq!(path(bad), Err(400), "{bad}");
         }
-        for proxy in ["http://registry.example/a", "registry.example:443", "*", "a"] {
-            assert_eq!(path(proxy), Err(403), "{proxy}");
+        for nothing in ["registry.example:443", "*", "a", "https://registry.example/a"] {
+            assert_eq!(path(nothing), Err(403), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_asked_of_one_host() {
+        let asked = |line: &str, host: &str| {
+            let read = one(&format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            let shown = |request: Request| (request.origin.map(|origin| origin.to_string()), request.path);
+            read.map(shown).map_err(|bad| bad.status)
+        };
+        let of = |origin: &str, path: &str| Ok((Some(origin.to_owned()), path.to_owned()));
+        assert_eq!(asked("GET http://A.example/x%2by", "a.example:80"), of("http://a.example", "/x+y"));
+        assert_eq!(asked("GET http://a.example:81", "a.example:81"), of("http://a.example:81", "/"));
+        assert_eq!(asked("CONNECT A.example:443", "whatever"), of("https://a.example", ""));
+        assert_eq!(asked("CONNECT [::1]:8443", "h"), of("https://[::1]:8443", ""));
+        for host in ["b.example", "a.example:81", "a.example, b.example", ""] {
+            assert_eq!(asked("GET http://a.example/x", host), Err(400), "{host}");
+        }
+        for line in
+            ["CONNECT a.example", "CONNECT a.example:", "CONNECT /a", "CONNECT [::1]", "GET http://u@a.example/x"]
+        {
+            assert_eq!(asked(line, "a.example"), Err(400), "{line}");
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     engine::{self, Limits, Wires},
     error::Error,
     record::{Heard, Report},
-    table::{Index, Table},
+    table::{Index, Route, Table},
 };
 
 /// The name under which the program is executed as the server.
@@ -44,7 +44,7 @@ impl Server {
         let refused = rustix::event::eventfd(0, flags).map_err(|e| failed("making the sign")(e.into()))?;
         let cell = launcher.cell(NAME, table.blobs.as_deref()).map_err(Error::Start)?;
         cell.send(&[file.as_fd(), refused.as_fd()]).map_err(failed("handing over the table"))?;
-        let paths = table.routes.iter().map(|route| route.path.clone()).collect();
+        let paths = table.routes.iter().map(Route::name).collect();
         Ok(Self { cell, refused, paths })
     }
 
@@ -91,6 +91,6 @@ pub fn intercept() {
 fn attend(entered: Entered) -> Option<()> {
     let Entered { socket, folder, files } = entered;
     let [table, refused] = <[OwnedFd; 2]>::try_from(bulla_sandbox::receive(&socket).ok()??).ok()?;
-    let desk = Desk::new(Index::read(table)?, folder);
+    let desk = Desk::new(Index::read(table)?, folder)?;
     engine::serve(desk, Wires { control: socket, refused }, None, Limits::within(files)).ok()
 }

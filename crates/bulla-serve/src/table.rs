@@ -3,30 +3,42 @@
 //! The file begins with the length of its index, then comes the index, then every body that is not a blob. Numbers are 8
 //! bytes, little end first; texts have their length before them.
 
-use std::{collections::BTreeMap, fs::File, io, io::Write as _, os::fd::OwnedFd, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    io::Write as _,
+    os::fd::OwnedFd,
+    path::PathBuf,
+};
 
-use bulla_model::Digest;
+use bulla_model::{Digest, Origin, SecretBytes};
 use rustix::fs::{MemfdFlags, SealFlags};
+use zeroize::Zeroizing;
 
-use crate::error::Error;
+use crate::{authority::Identity, error::Error};
 
 /// The longest path that is served, in bytes.
 pub const MAX_PATH: usize = 4096;
 const MAX_TYPE: usize = 256;
 
 /// Everything that a client may ask for. What is not here does not exist.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Table {
     /// The folder of the blobs: each is a regular file whose name is the hexadecimal SHA-256 of its bytes. It is all of the file
     /// system that the server sees. Not needed where no route has a blob.
     pub blobs: Option<PathBuf>,
     /// The routes. Of those with the same path, the first whose media type a client accepts counts, else the first without.
     pub routes: Vec<Route>,
+    /// By what the server is believed to be the origins of its routes that speak TLS; without one nothing of these is served.
+    pub identity: Option<Identity>,
 }
 
 /// One path, and what is answered to `GET` and `HEAD` of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
+    /// Of whom a client asks it that takes this for a proxy; `None` for what is asked of the server itself.
+    pub origin: Option<Origin>,
     /// The path, percent-decoded, beginning with `/`. Where it has a `?`, that query must be asked for, as it stands.
     pub path: String,
     /// The media type that the client must name as one that it accepts; `None` for whatever it accepts.
@@ -53,11 +65,21 @@ pub enum Body {
     },
 }
 
+impl Route {
+    /// Gives what it is asked for by: its path, after its origin where it has one.
+    pub(crate) fn name(&self) -> String {
+        match &self.origin {
+            Some(origin) => format!("{origin}{}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
 impl Table {
     /// Checks what would break an answer.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for route in &self.routes {
-            let fail = |what| Err(Error::Route { path: route.path.clone(), what });
+            let fail = |what| Err(Error::Route { path: route.name(), what });
             if !route.path.starts_with('/') || route.path.len() > MAX_PATH {
                 return fail("the path does not begin with a slash, or is longer than 4096 bytes");
             }
@@ -71,6 +93,9 @@ impl Table {
             if !(200..600).contains(&route.status) || [204, 206, 304].contains(&route.status) {
                 return fail("its status has no body of its own");
             }
+            if route.origin.as_ref().is_some_and(Origin::is_tls) && self.identity.is_none() {
+                return fail("there is no certificate for its host");
+            }
             if matches!(route.body, Body::Blob { .. }) && self.blobs.is_none() {
                 return fail("there is no folder of blobs");
             }
@@ -82,10 +107,20 @@ impl Table {
     pub(crate) fn seal(&self) -> io::Result<OwnedFd> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let mut file = File::from(rustix::fs::memfd_create("bulla-table", flags)?);
-        let mut index = Vec::new();
+        // The key of the certificate is in it for a moment.
+        let mut index = Zeroizing::new(Vec::new());
+        let (certificate, key) = match &self.identity {
+            Some(identity) => (identity.certificate.as_slice(), identity.key.expose()),
+            None => Default::default(),
+        };
+        bytes(&mut index, certificate);
+        bytes(&mut index, key);
         number(&mut index, self.routes.len() as u64);
         let mut at = 0;
         for route in &self.routes {
+            number(&mut index, route.origin.as_ref().map_or(0, |origin| if origin.is_tls() { 2 } else { 1 }));
+            let authority = |origin: &Origin| format!("{}:{}", origin.host(), origin.port());
+            text(&mut index, &route.origin.as_ref().map(authority).unwrap_or_default());
             text(&mut index, &route.path);
             text(&mut index, route.accept.as_deref().unwrap_or_default());
             number(&mut index, route.status.into());
@@ -119,8 +154,11 @@ impl Table {
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) routes: Vec<Entry>,
-    /// The routes of each path, in their order.
+    /// The routes of each path, in their order; those of other origins have these before their paths.
     pub(crate) paths: BTreeMap<String, Vec<usize>>,
+    /// The origins that are known beside the server itself.
+    pub(crate) origins: BTreeSet<Origin>,
+    pub(crate) identity: Option<Identity>,
     pub(crate) file: File,
 }
 
@@ -154,13 +192,23 @@ impl Index {
         file.read_exact_at(&mut length, 0).ok()?;
         let length = u64::from_le_bytes(length);
         let bodies = length.checked_add(8).filter(|end| *end <= whole)?;
-        let mut index = vec![0; usize::try_from(length).ok()?];
+        let mut index = Zeroizing::new(vec![0; usize::try_from(length).ok()?]);
         file.read_exact_at(&mut index, 8).ok()?;
         let mut rest = index.as_slice();
         let mut paths: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        let mut routes = Vec::new();
+        let (mut origins, mut routes) = (BTreeSet::new(), Vec::new());
+        let (certificate, key) = (take_bytes(&mut rest)?.to_vec(), take_bytes(&mut rest)?.to_vec());
+        let key = SecretBytes::new(key);
+        let identity = (!certificate.is_empty()).then_some(Identity { certificate, key });
         for number in 0..take_number(&mut rest)? {
-            paths.entry(take_text(&mut rest)?).or_default().push(usize::try_from(number).ok()?);
+            let (kind, authority) = (take_number(&mut rest)?, take_text(&mut rest)?);
+            let mut path = take_text(&mut rest)?;
+            if kind != 0 {
+                let origin = Origin::parse(&authority, kind == 2).ok()?;
+                path.insert_str(0, &origin.to_string());
+                origins.insert(origin);
+            }
+            paths.entry(path).or_default().push(usize::try_from(number).ok()?);
             let accept = Some(take_text(&mut rest)?).filter(|accept| !accept.is_empty());
             let status = u16::try_from(take_number(&mut rest)?).ok()?;
             let (content_type, digest) = (take_text(&mut rest)?, take_text(&mut rest)?);
@@ -175,7 +223,7 @@ impl Index {
             };
             routes.push(Entry { accept, status, content_type, digest, place, length });
         }
-        Some(Self { routes, paths, file })
+        Some(Self { routes, paths, origins, identity, file })
     }
 }
 
@@ -183,9 +231,13 @@ pub(crate) fn number(out: &mut Vec<u8>, number: u64) {
     out.extend(number.to_le_bytes());
 }
 
+pub(crate) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
 pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
-    number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+    bytes(out, text.as_bytes());
 }
 
 pub(crate) fn take_number(rest: &mut &[u8]) -> Option<u64> {
@@ -194,11 +246,15 @@ pub(crate) fn take_number(rest: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(*number))
 }
 
-pub(crate) fn take_text(rest: &mut &[u8]) -> Option<String> {
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(take_number(rest)?).ok()?;
-    let (text, after) = rest.split_at_checked(length)?;
+    let (bytes, after) = rest.split_at_checked(length)?;
     *rest = after;
-    String::from_utf8(text.to_vec()).ok()
+    Some(bytes)
+}
+
+pub(crate) fn take_text(rest: &mut &[u8]) -> Option<String> {
+    take_bytes(rest).and_then(|bytes| String::from_utf8(bytes.to_vec()).ok())
 }
 
 #[cfg(test)]
@@ -206,7 +262,14 @@ mod tests {
     use super::*;
 
     fn route(path: &str, body: Body) -> Route {
-        Route { path: path.to_owned(), accept: None, status: 200, content_type: "text/plain".to_owned(), body }
+        Route {
+            origin: None,
+            path: path.to_owned(),
+            accept: None,
+            status: 200,
+            content_type: "text/plain".to_owned(),
+            body,
+        }
     }
 
     #[test]
@@ -214,7 +277,7 @@ mod tests {
         let blob = Body::Blob { digest: Digest::of(b"blob"), size: 4 };
         let mut routes = vec![route("/a", Body::Bytes(b"one".to_vec())), route("/b", blob)];
         routes.push(Route { accept: Some("text/html".to_owned()), ..route("/a", Body::Bytes(b"three".to_vec())) });
-        let table = Table { blobs: Some("/blobs".into()), routes };
+        let table = Table { blobs: Some("/blobs".into()), routes, identity: None };
         table.check().expect("it can be served");
         let file = table.seal().expect("sealed");
         assert!(rustix::io::pwrite(&file, b"x", 0).is_err());
@@ -241,7 +304,7 @@ mod tests {
             route("/a", Body::Blob { digest: Digest::of(b""), size: 0 }),
         ];
         for route in bad {
-            let table = Table { blobs: None, routes: vec![good.clone(), route] };
+            let table = Table { routes: vec![good.clone(), route], ..Table::default() };
             assert!(table.check().is_err(), "{table:?}");
         }
     }

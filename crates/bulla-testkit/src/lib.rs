@@ -4,11 +4,13 @@
 pub mod archive;
 pub mod authority;
 pub mod cache;
+pub mod crates;
 pub mod debian;
 pub mod disk;
 pub mod docker;
 pub mod environment;
 pub mod git;
+pub mod go;
 pub mod hostile;
 pub mod language;
 pub mod mirror;
@@ -17,17 +19,21 @@ pub mod process;
 pub mod project;
 pub mod python;
 pub mod registry;
+pub mod verdaccio;
 
 pub use authority::TestAuthority;
+pub use crates::{Crate, CrateRegistry};
 pub use debian::{Deb, DebianRepo, Release};
 pub use disk::SmallDisk;
 pub use environment::{Ran, TestEnvironment};
 pub use git::{GitRepo, GitServer};
+pub use go::{GoModule, GoProxy};
 pub use mirror::{Fault, Mirror, Request};
 pub use npm::{NpmPackage, NpmRegistry};
 pub use project::Project;
 pub use python::{PythonIndex, PythonPackage};
 pub use registry::{FakeRegistry, RegistryFault};
+pub use verdaccio::Verdaccio;
 
 /// Says why real package managers are not run now: they take minutes of a processor, and are run where `BULLA_CLIENTS` is set.
 ///

@@ -59,6 +59,10 @@ impl NpmPackage {
         self
     }
 
+    fn has_file(&self, path: &str) -> bool {
+        self.files.iter().any(|(known, _)| known == path)
+    }
+
     /// Gives its archive.
     pub fn archive(&self) -> Vec<u8> {
         let manifest = Value::Object(self.manifest.clone()).to_string();
@@ -81,7 +85,12 @@ impl NpmPackage {
     /// Gives its entry of a lock file that says no address.
     pub fn locked(&self) -> Value {
         let mut entry = json!({ "version": self.version, "integrity": self.integrity() });
-        for field in ["dependencies", "bin", "os"] {
+        let scripts = self.manifest.get("scripts").and_then(Value::as_object);
+        let installs = |event: &&str| scripts.is_some_and(|scripts| scripts.contains_key(*event));
+        if ["preinstall", "install", "postinstall"].iter().any(installs) || self.has_file("binding.gyp") {
+            entry["hasInstallScript"] = true.into();
+        }
+        for field in ["dependencies", "bundleDependencies", "bin", "os"] {
             if let Some(value) = self.manifest.get(field) {
                 entry[field] = value.clone();
             }

@@ -42,8 +42,11 @@ const STANDS_ON: &[(&str, &[&str])] = &[
 /// The crates that are for development alone.
 const DEVELOPMENT: [&str; 2] = ["bulla-testkit", "bulla-fuzz"];
 
-/// Clients and servers of HTTP and TLS.
-const NETWORK: &[&str] = &["ureq", "rustls", "native-tls", "openssl", "openssl-sys", "hyper", "reqwest", "curl", "h2"];
+/// Clients and servers of HTTP, and what brings its own TLS.
+const NETWORK: &[&str] = &["ureq", "native-tls", "openssl", "openssl-sys", "hyper", "reqwest", "curl", "h2"];
+/// TLS without a socket, and what believes a certificate: the server of the locked repository has it for its own end, and who stands on that.
+const TLS: &[&str] = &["rustls"];
+const AUTHORITIES: &[&str] = &["rustls-platform-verifier", "rustls-native-certs", "webpki-roots"];
 /// Async runtimes: none is used anywhere.
 const RUNTIMES: &[&str] = &["tokio", "async-std", "smol", "async-executor", "mio"];
 /// What reaches the kernel, the file system or a terminal.
@@ -53,13 +56,13 @@ const TERMINAL: &[&str] = &["clap", "indicatif", "console", "termcolor", "annota
 
 /// What no crate beneath this one may be, itself and by way of others.
 const NEVER: &[(&str, &[&[&str]])] = &[
-    ("bulla-model", &[NETWORK, RUNTIMES, SYSTEM, TERMINAL]),
-    ("bulla-ecosystems", &[NETWORK, RUNTIMES, SYSTEM, TERMINAL]),
+    ("bulla-model", &[NETWORK, TLS, RUNTIMES, SYSTEM, TERMINAL]),
+    ("bulla-ecosystems", &[NETWORK, TLS, RUNTIMES, SYSTEM, TERMINAL]),
     ("bulla-net", &[RUNTIMES, SYSTEM, TERMINAL]),
-    ("bulla-store", &[NETWORK, RUNTIMES, TERMINAL]),
-    ("bulla-sandbox", &[NETWORK, RUNTIMES, TERMINAL, &["fs-err", "tempfile", "gix", "rusqlite"]]),
-    ("bulla-serve", &[NETWORK, RUNTIMES, TERMINAL, &["fs-err", "tempfile", "gix", "rusqlite"]]),
-    ("bulla-build", &[NETWORK, RUNTIMES, TERMINAL]),
+    ("bulla-store", &[NETWORK, TLS, RUNTIMES, TERMINAL]),
+    ("bulla-sandbox", &[NETWORK, TLS, RUNTIMES, TERMINAL, &["fs-err", "tempfile", "gix", "rusqlite"]]),
+    ("bulla-serve", &[NETWORK, AUTHORITIES, RUNTIMES, TERMINAL, &["fs-err", "tempfile", "gix", "rusqlite"]]),
+    ("bulla-build", &[NETWORK, AUTHORITIES, RUNTIMES, TERMINAL]),
     ("bulla", &[RUNTIMES, &["openssl", "openssl-sys", "native-tls"]]),
 ];
 

@@ -55,6 +55,10 @@ pub(crate) struct Environment {
     go_env: Option<PathBuf>,
     /// The variables of pip and uv.
     pub python: Python,
+    /// `$CARGO_HOME`: the folder of cargo's settings.
+    cargo_home: Option<PathBuf>,
+    /// Each `$CARGO_REGISTRIES_NAME_INDEX`, by `NAME`.
+    pub cargo_indexes: BTreeMap<String, String>,
     /// `$NETRC`: the file of logins, in place of `~/.netrc`.
     netrc: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`, when it is absolute.
@@ -76,6 +80,7 @@ impl Environment {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub(crate) fn read() -> Self {
         let mut environment = Self::from_lookup(|name| std::env::var_os(name));
+        environment.cargo_indexes = std::env::vars_os().filter_map(|(name, value)| index(&name, value)).collect();
         environment.root = rustix::process::geteuid().is_root();
         environment
     }
@@ -118,6 +123,8 @@ impl Environment {
             go_no_proxy: text("GONOPROXY"),
             go_env: var("GOENV").map(PathBuf::from),
             python: Python::from_lookup(&text),
+            cargo_home: var("CARGO_HOME").map(PathBuf::from),
+            cargo_indexes: BTreeMap::new(),
             netrc: var("NETRC").map(PathBuf::from),
             runtime: absolute("XDG_RUNTIME_DIR"),
             docker_config: var("DOCKER_CONFIG").map(PathBuf::from),
@@ -187,6 +194,11 @@ impl Environment {
         self.python.uv_files(self.xdg(self.config_home.as_ref(), ".config").as_deref())
     }
 
+    /// Gives the folder of cargo's settings; `None` without a home.
+    pub(crate) fn cargo_folder(&self) -> Option<PathBuf> {
+        self.cargo_home.clone().or_else(|| Some(self.home.as_ref()?.join(".cargo")))
+    }
+
     /// Gives the file of logins that curl and others read; `None` without a home.
     pub(crate) fn netrc(&self) -> Option<PathBuf> {
         self.netrc.clone().or_else(|| Some(self.home.as_ref()?.join(".netrc")))
@@ -212,6 +224,12 @@ impl Environment {
     fn xdg(&self, set: Option<&PathBuf>, default: &str) -> Option<PathBuf> {
         set.cloned().or_else(|| Some(self.home.as_ref()?.join(default)))
     }
+}
+
+/// Reads a variable that names a registry of cargo.
+fn index(name: &OsString, value: OsString) -> Option<(String, String)> {
+    let name = name.to_str()?.strip_prefix("CARGO_REGISTRIES_")?.strip_suffix("_INDEX")?;
+    Some((name.to_owned(), value.into_string().ok().filter(|value| !value.is_empty())?))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! bulla-bundle       what it is: JSON
-//! inputs/HEX         packages, sources and images that the lock names
+//! inputs/HEX         packages, sources and images that the lock names, and packages of native lock files
+//! pins               which of the inputs each hash of those lock files stands for: JSON
 //! keys/NAME          the keys that vouched for them, for who wants to lock again
 //! project/           spec, lock, and the project's own sources
 //! ```
@@ -30,6 +31,7 @@ const FORMAT: u32 = 1;
 const MARKER: &str = "bulla-bundle";
 const INPUTS: &str = "inputs";
 const KEYS: &str = "keys";
+const PINS: &str = "pins";
 const PROJECT: &str = "project";
 
 /// What a bundle says of itself.

@@ -1,20 +1,27 @@
 //! Reads a bundle, which may be anyone's.
 
 use std::{
+    collections::BTreeMap,
     fs::{DirBuilder, OpenOptions},
     io::{self, Read, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use bulla_ecosystems::archive::{self, Archive, Limits, Rules, Sink, SinkError};
+use bulla_ecosystems::{
+    archive::{self, Archive, Limits, Rules, Sink, SinkError},
+    dependencies::Hash,
+};
 use bulla_model::{CleanPath, Digest, spec::Packing};
 use bulla_store::Store;
 
-use super::{BundleError, FORMAT, INPUTS, KEYS, MARKER, Marker, PROJECT};
+use super::{BundleError, FORMAT, INPUTS, KEYS, MARKER, Marker, PINS, PROJECT};
+use crate::run;
 
 /// The most bytes of what a bundle says of itself.
 const MAX_MARKER: u64 = 64 << 10;
+/// The most bytes of the file of pins.
+const MAX_PINS: u64 = 64 << 20;
 /// The most bytes of a file of keys.
 const MAX_KEYS: u64 = 4 << 20;
 
@@ -51,11 +58,12 @@ pub fn read<E: From<BundleError>>(
         None => tempfile::tempdir_in(scratch.path()),
     };
     let staged = staged.map_err(BundleError::io("making a folder in", parent))?;
-    let mut taken = Taken { store, staged: staged.path(), marker: None, inputs: 0 };
+    let mut taken = Taken { store, staged: staged.path(), marker: None, inputs: 0, pins: BTreeMap::new() };
     // It is not compressed, so that nothing unfolds; whatever the file has, it may hold.
     let limits = Limits { bytes: u64::MAX >> 1, ..Limits::default() };
     let rules = Rules { outward_links: true, limits, ..Rules::default() };
     archive::unpack(archive, Packing::Tar, &rules, &mut taken).map_err(BundleError::from)?;
+    take_pins(store, &taken.pins)?;
     let marker = taken.marker.ok_or_else(|| BundleError::NotOne("it is empty".to_owned()))?;
     let imported = Imported { name: marker.name, spec: marker.spec, inputs: taken.inputs };
     check(&staged.path().join(PROJECT), &imported)?;
@@ -84,12 +92,27 @@ struct Taken<'a> {
     staged: &'a Path,
     marker: Option<Marker>,
     inputs: usize,
+    pins: BTreeMap<String, Digest>,
+}
+
+/// Keeps which inputs the hashes of native lock files stand for, once the bytes were seen to be those.
+fn take_pins(store: &Store, pins: &BTreeMap<String, Digest>) -> Result<(), BundleError> {
+    for (text, digest) in pins {
+        let hash: Hash = text.parse().map_err(|error| BundleError::NotOne(format!("its pins: {error}")))?;
+        let mut blob = store.open_blob(digest)?.ok_or(BundleError::Missing { digest: *digest })?;
+        if !hash.matches(&mut blob).map_err(BundleError::io("reading", digest.to_string()))? {
+            return Err(BundleError::NotOne(format!("{digest} has not the hash {hash}, which its pins say")));
+        }
+        run::keep_pinned(store, &hash, digest)?;
+    }
+    Ok(())
 }
 
 /// Where an entry of a bundle belongs.
 enum Part {
     Marker,
     Input(Digest),
+    Pins,
     Key,
     Project,
 }
@@ -103,6 +126,7 @@ impl Taken<'_> {
             [top, hex] if *top == INPUTS.as_bytes() && !directory => {
                 Part::Input(Digest::from_hex(std::str::from_utf8(hex)?)?)
             }
+            [name] if *name == PINS.as_bytes() && !directory => Part::Pins,
             [top, _] if *top == KEYS.as_bytes() && !directory => Part::Key,
             [top, ..] if *top == PROJECT.as_bytes() => Part::Project,
             [top] if directory && (*top == INPUTS.as_bytes() || *top == KEYS.as_bytes()) => Part::Key,
@@ -166,6 +190,14 @@ impl Sink for Taken<'_> {
                 }
                 writer.finish(Some(&digest))?;
                 self.inputs += 1;
+            }
+            Part::Pins => {
+                let mut bytes = Vec::new();
+                content.take(MAX_PINS + 1).read_to_end(&mut bytes)?;
+                if bytes.len() as u64 > MAX_PINS {
+                    return Err("its pins are longer than they may be".into());
+                }
+                self.pins = serde_json::from_slice(&bytes)?;
             }
             Part::Key => self.write(path, 0o644, &mut content.take(MAX_KEYS))?,
             Part::Project => self.write(path, if executable { 0o755 } else { 0o644 }, content)?,

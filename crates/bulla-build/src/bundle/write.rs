@@ -6,13 +6,14 @@ use std::{
     path::PathBuf,
 };
 
+use bulla_ecosystems::dependencies::Hash;
 use bulla_model::{
     CleanPath, Digest, Epoch, Hasher, Tree, oci, tar,
     tree::{Mode, Node, Owner},
 };
 use bulla_store::Store;
 
-use super::{BundleError, FORMAT, INPUTS, KEYS, MARKER, Marker, PROJECT};
+use super::{BundleError, FORMAT, INPUTS, KEYS, MARKER, Marker, PINS, PROJECT};
 
 /// What goes into a bundle.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Contents {
     pub files: BTreeMap<CleanPath, PathBuf>,
     /// The inputs, which are in the store.
     pub inputs: BTreeMap<Digest, u64>,
+    /// Which of the inputs each hash of a native lock file stands for.
+    pub pins: BTreeMap<Hash, Digest>,
     /// The keys, by name.
     pub keys: BTreeMap<String, Vec<u8>>,
 }
@@ -106,6 +109,11 @@ pub fn write(store: &Store, contents: Contents, out: &mut dyn Write) -> Result<(
         let path = CleanPath::parse(format!("{INPUTS}/{}", digest.hex()))?;
         files.tree.insert(path.clone(), Node::file(0o644, digest, size));
         files.contents.insert(path, Content::Blob(digest));
+    }
+    if !contents.pins.is_empty() {
+        let pins: BTreeMap<String, Digest> =
+            contents.pins.into_iter().map(|(hash, digest)| (hash.to_string(), digest)).collect();
+        files.bytes(CleanPath::parse(PINS)?, oci::encode(&pins));
     }
     for (name, bytes) in contents.keys {
         files.bytes(CleanPath::parse(format!("{KEYS}/{name}"))?, bytes);

@@ -2,31 +2,35 @@
 //! what it names is had, and made into a table for the server, when a step really runs for the first time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fs::Permissions,
     io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bulla_ecosystems::dependencies::{
-    self, Answer, ArtifactError, Bodies, CACHE, Client, Files, Hash, LockFileError, Native, Place, Question, ReadSeek,
-    pypi::Pythons,
+    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Place, Question,
+    ReadSeek, Script, pypi::Pythons,
 };
 use bulla_model::{
-    CleanPath, Digest, Ecosystem,
+    CleanPath, Digest, Ecosystem, Origin,
     plan::{PlannedBase, PlannedStage},
     spec::{InstallScripts, Name},
 };
-use bulla_sandbox::Bind;
-use bulla_serve::{Body, Report, Route, Table};
+use bulla_sandbox::{Bind, Executed};
+use bulla_serve::{Authority, Body, MAX_HOSTS, Report, Route, Table};
 use bulla_store::{Scratch, Store};
 
 use super::{
     BuildError,
     context::Context,
+    proxy,
     record::{Action, FORMAT, Refused},
     stages::{ReadSource, Stages, internal, place_of},
 };
-use crate::event::Event;
+use crate::{event::Event, secret::Secrets};
 
 /// The port at which every step finds what its lock files name. It is the same everywhere, since some clients build it into what they
 /// make.
@@ -55,7 +59,20 @@ pub(crate) struct LockFile {
     /// The digest of that, which decides whether a step runs again.
     pub(crate) digest: Digest,
     client: Client,
+    /// Whether its client goes to addresses of the file, so that the step needs the proxy.
+    proxied: bool,
     prepared: Mutex<Option<Arc<Prepared>>>,
+}
+
+/// What a lock file names, and what that was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Had {
+    /// Where the lock file is in stages.
+    pub file: String,
+    /// Whether a registry's documents say what some of it is.
+    pub asks: bool,
+    /// The SHA-256 of each artifact, by the lock file's own hashes.
+    pub artifacts: Vec<(Vec<Hash>, Digest)>,
 }
 
 /// What is served of a lock file.
@@ -108,6 +125,10 @@ impl Stages<'_> {
             }
             let source = self.sources.get(&dependency.source).ok_or_else(|| internal("a source that was not read"))?;
             let native = dependencies::read(*ecosystem, &SourceFiles(source), &dependency.file, &key.3)?;
+            for remark in native.remarks() {
+                let message = format!("{dependency}: {remark}");
+                self.context.observer.event(&Event::Warning { message: &message });
+            }
             let file = Arc::new(LockFile::new(dependency.to_string(), native, &dependency.scripts));
             known.insert(key, Arc::clone(&file));
             files.push(file);
@@ -164,17 +185,33 @@ impl LockFile {
         for (what, text) in [("beside", native.beside()), ("client", format!("{client:?}"))] {
             pins.push_str(&format!("{what} {}\n", Digest::of(text)));
         }
+        let addresses = native.addresses();
+        let proxied = !addresses.is_empty();
+        if proxied {
+            let places = addresses.iter().map(|(address, artifact)| format!("{address} {artifact}\n"));
+            pins.push_str(&format!("proxy {}\n", Digest::of(places.collect::<String>() + &proxy::text())));
+        }
         if let InstallScripts::Deny { allow } = scripts {
             pins.push_str(&format!("scripts {}\n", serde_json::json!(allow)));
         }
         let digest = Digest::of(&pins);
-        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, prepared: Mutex::default() }
+        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, proxied, prepared: Mutex::default() }
     }
 
     /// Has everything that it names, and nothing is done twice.
     pub(crate) fn fetch(&self, context: &Context<'_>) -> Result<Vec<Digest>, BuildError> {
         let mut native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(context.supply.dependencies(&mut **native)?)
+    }
+
+    /// Has everything that it names, and says what it was.
+    pub(crate) fn had(&self, context: &Context<'_>) -> Result<Had, BuildError> {
+        let asks = !self.native.lock().unwrap_or_else(PoisonError::into_inner).questions().is_empty();
+        let digests = self.fetch(context)?;
+        let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
+        let artifacts = native.locked().artifacts.iter().zip(digests);
+        let artifacts = artifacts.map(|(artifact, digest)| (artifact.hashes.clone(), digest)).collect();
+        Ok(Had { file: self.title.clone(), asks, artifacts })
     }
 
     /// Gives what the server answers.
@@ -187,31 +224,81 @@ impl LockFile {
         let digests = self.fetch(context)?;
         let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
         let bodies = StoreBodies { store: context.store, digests: &digests };
+        let denied = native.denied(&bodies)?;
+        if !denied.is_empty() {
+            return Err(denial(&self.title, &denied).into());
+        }
         let repository = native.repository(&bodies, &base())?;
         let mut prepared = Prepared::default();
+        let blob = |place: usize| {
+            let artifact = native.locked().artifacts.get(place).zip(digests.get(place));
+            let (artifact, digest) = artifact.ok_or_else(|| internal("an artifact that a lock file does not name"))?;
+            let missing = || BuildError::Gone { what: format!("blob {}", digest.short()) };
+            let file = context.store.open_blob(digest)?.ok_or_else(missing)?;
+            let size = file.metadata().map_err(|source| unreadable(artifact.name.clone(), source))?.len();
+            let material = Some((artifact.purl(self.ecosystem), *digest));
+            Ok::<_, BuildError>((Body::Blob { digest: *digest, size }, material))
+        };
         for route in repository.routes {
             let Answer { status, content_type, body } = route.answer;
             let (body, material) = match body {
                 dependencies::Body::Bytes(bytes) => (Body::Bytes(bytes), None),
-                dependencies::Body::Artifact(place) => {
-                    let artifact = native.locked().artifacts.get(place).zip(digests.get(place));
-                    let (artifact, digest) =
-                        artifact.ok_or_else(|| internal("an artifact that a lock file does not name"))?;
-                    let missing = || BuildError::Gone { what: format!("blob {}", digest.short()) };
-                    let file = context.store.open_blob(digest)?.ok_or_else(missing)?;
-                    let size = file.metadata().map_err(|source| unreadable(artifact.name.clone(), source))?.len();
-                    (Body::Blob { digest: *digest, size }, Some((artifact.purl(self.ecosystem), *digest)))
-                }
+                dependencies::Body::Artifact(place) => blob(place)?,
             };
-            prepared.routes.push(Route { path: route.path, accept: route.accept, status, content_type, body });
+            let (path, accept) = (route.path, route.accept);
+            prepared.routes.push(Route { origin: None, path, accept, status, content_type, body });
+            prepared.materials.push(material);
+        }
+        for (address, place) in native.addresses() {
+            let (body, material) = blob(place)?;
+            prepared.routes.push(Route {
+                origin: Some(address.origin),
+                path: address.path,
+                accept: None,
+                status: 200,
+                content_type: "application/octet-stream".to_owned(),
+                body,
+            });
             prepared.materials.push(material);
         }
         Ok(Arc::clone(kept.insert(Arc::new(prepared))))
     }
 
+    /// Refuses a variable that would undo what the stage wants of this lock file.
+    fn check_variables<'v>(&self, mut own: impl Iterator<Item = &'v String>) -> Result<(), LockFileError> {
+        let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(variable) = own.find(|variable| native.contradicts(variable)) else { return Ok(()) };
+        Err(LockFileError {
+            file: self.title.clone(),
+            line: None,
+            what: format!("`scripts` denies some, and the variable `{variable}` of the step would have them run"),
+            hints: vec![
+                "take the variable out of `env` of the step or stage, or out of the image that it starts from"
+                    .to_owned(),
+            ],
+        })
+    }
+
     fn diagnose(&self, method: &str, path: &str) -> Option<String> {
         let request = dependencies::Request { method: method.to_owned(), path: path.to_owned() };
         self.native.lock().unwrap_or_else(PoisonError::into_inner).diagnose(&request)
+    }
+}
+
+/// Says which packages would run what the stage denies.
+fn denial(title: &str, denied: &[Denied]) -> LockFileError {
+    let list: Vec<String> =
+        denied.iter().map(|one| format!("{} {} ({})", one.package, one.version, one.what)).collect();
+    let mut names: Vec<&str> = denied.iter().map(|one| one.package.as_str()).collect();
+    names.dedup();
+    LockFileError {
+        file: title.to_owned(),
+        line: None,
+        what: format!("`scripts` denies what these run while others are compiled: {}", list.join(", ")),
+        hints: vec![
+            format!("look at what they run, and allow them by name: `scripts: {{allow: [{}]}}`", names.join(", ")),
+            "or do without them: the client has no word to leave it out".to_owned(),
+        ],
     }
 }
 
@@ -221,6 +308,8 @@ pub(crate) struct Given {
     pub(crate) binds: Vec<Bind>,
     /// Which package each route of the table gives.
     materials: Vec<Option<(String, Digest)>>,
+    /// What of the certificates of the proxy may stay nowhere; empty where there is none.
+    pub(crate) marks: Secrets,
     /// What is bound, and is gone with this.
     _folder: Scratch,
 }
@@ -251,22 +340,72 @@ pub(crate) fn give(
     let folder = context.store.scratch("clients")?;
     let cache = folder.folder("cache", 0o777)?;
     let mut binds = vec![Bind { source: cache, target: CACHE.into(), writable: true }];
+    let own: Vec<String> = env.keys().cloned().collect();
+    if files.iter().any(|file| file.proxied) {
+        // Before the clients' own: another lock file's client may have no need of it.
+        for (name, value) in proxy::variables(&base()) {
+            env.entry(name).or_insert(value);
+        }
+    }
+    let mut mounted: BTreeMap<PathBuf, (Vec<u8>, u32)> = BTreeMap::new();
     for file in files {
         let prepared = file.prepared(context)?;
         for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
             answers.add(file, route, material)?;
         }
+        file.check_variables(own.iter())?;
         for (name, value) in &file.client.env {
             env.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        for (number, (path, bytes)) in file.client.files.iter().enumerate() {
-            let source = folder.path().join(format!("{}-{number}", file.ecosystem));
-            fs_err::write(&source, bytes).map_err(|error| unreadable(file.title.clone(), error))?;
-            binds.push(Bind { source, target: format!("/{path}").into(), writable: false });
+        let plain = file.client.files.iter().map(|(path, bytes)| (path, bytes, 0o644));
+        let all = plain.chain(file.client.programs.iter().map(|(path, bytes)| (path, bytes, 0o755)));
+        for (path, bytes, mode) in all {
+            // Lock files of one kind have much the same client.
+            let both = match mounted.remove(Path::new(&format!("/{path}"))) {
+                None => bytes.clone(),
+                Some((known, _)) => dependencies::joined(file.ecosystem, "application/toml", &known, bytes)
+                    .ok_or_else(|| internal("two files of clients at one place"))?,
+            };
+            mounted.insert(format!("/{path}").into(), (both, mode));
         }
     }
-    let table = Table { blobs: Some(context.store.blobs().to_owned()), routes: answers.routes };
-    Ok(Some(Given { table, binds, materials: answers.materials, _folder: folder }))
+    for (number, (target, (bytes, mode))) in mounted.into_iter().enumerate() {
+        let source = folder.path().join(format!("settings-{number}"));
+        let unreadable = |error| unreadable(target.display().to_string(), error);
+        fs_err::write(&source, bytes).map_err(unreadable)?;
+        fs_err::set_permissions(&source, Permissions::from_mode(mode)).map_err(unreadable)?;
+        binds.push(Bind { source, target, writable: false });
+    }
+    let authority = authority(files, &answers.routes)?;
+    let marks = match &authority {
+        Some(authority) => {
+            let source = folder.path().join("ca.pem");
+            fs_err::write(&source, &authority.pem).map_err(|error| unreadable(proxy::CERTIFICATE.to_owned(), error))?;
+            binds.push(Bind { source, target: proxy::CERTIFICATE.into(), writable: false });
+            proxy::marks(authority)
+        }
+        None => Secrets::default(),
+    };
+    let blobs = Some(context.store.blobs().to_owned());
+    let table = Table { blobs, routes: answers.routes, identity: authority.map(|authority| authority.identity) };
+    Ok(Some(Given { table, binds, materials: answers.materials, marks, _folder: folder }))
+}
+
+/// Makes the authority for the hosts that routes have, where there are any.
+fn authority(files: &[Arc<LockFile>], routes: &[Route]) -> Result<Option<Authority>, BuildError> {
+    let origins: BTreeSet<&Origin> = routes.iter().filter_map(|route| route.origin.as_ref()).collect();
+    let hosts: BTreeSet<&str> = origins.iter().map(|origin| origin.host()).collect();
+    if hosts.len() > MAX_HOSTS {
+        let file = files.iter().find(|file| file.proxied).map(|file| file.title.clone()).unwrap_or_default();
+        let what = format!("its addresses are of {} hosts; a step can have those of at most {MAX_HOSTS}", hosts.len());
+        let hints = vec!["lock with fewer registries, or by an index that has all packages".to_owned()];
+        return Err(LockFileError { file, line: None, what, hints }.into());
+    }
+    if !origins.iter().any(|origin| origin.is_tls()) {
+        return Ok(None);
+    }
+    let unserved = |source| BuildError::Serve { title: "the locked repository".to_owned(), source };
+    Authority::new(origins).map(Some).map_err(unserved)
 }
 
 /// What all lock files of a stage answer.
@@ -286,7 +425,8 @@ impl Answers {
         route: &Route,
         material: &Option<(String, Digest)>,
     ) -> Result<(), LockFileError> {
-        let key = (route.path.clone(), route.accept.clone());
+        let origin = route.origin.as_ref().map(ToString::to_string).unwrap_or_default();
+        let key = (origin + &route.path, route.accept.clone());
         let Some((place, first)) = self.places.get(&key) else {
             self.places.insert(key, (self.routes.len(), file.title.clone()));
             self.routes.push(route.clone());
@@ -341,10 +481,32 @@ pub(crate) fn refused(files: &[Arc<LockFile>], report: &Report) -> Vec<Refused> 
             executable,
             command_line,
             times: served.times,
-            advice: files.iter().find_map(|file| file.diagnose(&served.method, path)),
+            advice: files.iter().find_map(|file| file.diagnose(&served.method, path)).or_else(|| proxy::advice(served)),
         }
     });
     refused.collect()
+}
+
+/// Gives the scripts of packages among the programs that a command started, each once.
+pub(crate) fn scripts(files: &[Arc<LockFile>], executed: &[Executed]) -> BTreeSet<Script> {
+    let told = |program: &Executed| {
+        files.iter().find_map(|file| {
+            let native = file.native.lock().unwrap_or_else(PoisonError::into_inner);
+            native.script(&program.executable, &program.argv)
+        })
+    };
+    executed.iter().filter_map(told).collect()
+}
+
+/// Says to a command that failed that scripts were denied: it may have failed for want of what they make.
+pub(crate) fn denied(scripts: &BTreeSet<Script>) -> Option<String> {
+    let denied: BTreeSet<&str> =
+        scripts.iter().filter(|script| !script.ran).map(|script| script.place.as_str()).collect();
+    let (first, more) = (denied.first()?, denied.len() - 1);
+    let more = if more == 0 { String::new() } else { format!(" and of {more} more") };
+    Some(format!(
+        "`scripts` denied those of {first}{more}; a package that does not work without them is allowed by `scripts: {{allow: [NAME]}}`"
+    ))
 }
 
 /// Gives what lock files say to the last words of a command.
@@ -402,6 +564,7 @@ pub fn keep_answer(store: &Store, action: &Digest, used: &[u8]) -> Result<(), bu
     super::record::keep(store, action, &digest)
 }
 
-fn pin_action(hash: &Hash) -> Digest {
+/// Names the finding out of which bytes a hash of a lock file stands for.
+pub fn pin_action(hash: &Hash) -> Digest {
     Action::Pin { format: FORMAT, hash: &hash.to_string() }.digest()
 }

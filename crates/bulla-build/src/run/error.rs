@@ -216,6 +216,14 @@ pub enum BuildError {
         /// Where it was found; at least one.
         hits: Vec<Hit>,
     },
+    /// The certificate that was made for a step is in what it left.
+    #[error("the certificate of the build's own proxy would stay behind {title}: {}", .places.first().map(String::as_str).unwrap_or_default())]
+    CertificateFound {
+        /// What left it.
+        title: String,
+        /// Where it was found; at least one.
+        places: Vec<String>,
+    },
     /// An output is not there.
     #[error("stage {stage} has no {path} when it has ended, which its output `{output}` names{}", .why.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
     NoOutput {
@@ -343,7 +351,7 @@ impl Fault for BuildError {
             Self::Toolchain { .. } => Kind::Policy,
             Self::NoSecret { .. } | Self::SecretWithZero { .. } => Kind::Spec,
             Self::Log { .. } => Kind::Environment,
-            Self::SecretFound { .. } => Kind::Hermeticity,
+            Self::SecretFound { .. } | Self::CertificateFound { .. } => Kind::Hermeticity,
             Self::Internal { .. } => Kind::Internal,
             Self::Stopped => Kind::Interrupted,
         }
@@ -397,6 +405,10 @@ impl Fault for BuildError {
                 let more = hits.iter().skip(1).map(ToString::to_string);
                 let hint = "nothing of it was kept; let the step use the value and write it nowhere, and if it got out before, revoke it";
                 more.chain([hint.to_owned()]).collect()
+            }
+            Self::CertificateFound { places, .. } => {
+                let hint = "it is another one in each build, and nobody else must believe it: the step must not copy /run/bulla/ca.pem, nor what it imports it into";
+                places.iter().skip(1).cloned().chain([hint.to_owned()]).collect()
             }
             Self::OverLink { .. } => vec!["copy to the place that the link leads to".into()],
             Self::BaseEntry { .. } => vec!["Bulla unpacks no such image: take another one".into()],

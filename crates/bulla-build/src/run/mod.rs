@@ -12,6 +12,7 @@ mod image;
 mod journal;
 mod outputs;
 mod packages;
+mod proxy;
 mod record;
 mod rights;
 mod roots;
@@ -37,7 +38,7 @@ use bulla_sandbox::Cancel;
 use bulla_store::{SourceCache, Store};
 
 pub use context::{Anew, Settings};
-pub use dependencies::{keep_answer, keep_pinned, kept_answer, page_action, pinned};
+pub use dependencies::{Had, keep_answer, keep_pinned, kept_answer, page_action, pin_action, pinned};
 pub use error::{BuildError, FailedStep};
 pub use journal::{BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value};
 pub use packages::{PackageWriter, unpacked};
@@ -129,14 +130,15 @@ impl Build<'_> {
         self.to(Goal::Stages)
     }
 
-    /// Has all that the lock files of the stages name, and runs nothing.
+    /// Has all that the lock files of the stages name, and runs nothing. Says of each lock file what that was.
     ///
     /// # Errors
     /// When a source or a lock file cannot be read, or something cannot be had.
-    pub fn fetch_dependencies(&self) -> Result<(), BuildError> {
+    pub fn fetch_dependencies(&self) -> Result<Vec<Had>, BuildError> {
         let context = self.context(false);
         let (sources, _) = self.sources(&context, self.first()?)?;
         let (roots, records) = (Roots::default(), Mutex::new(Vec::new()));
+        let mut had = Vec::new();
         for plan in self.plans {
             let stages = Stages {
                 context: &context,
@@ -148,11 +150,11 @@ impl Build<'_> {
             };
             for stage in &plan.stages {
                 for file in stages.lock_files(stage)? {
-                    file.fetch(&context)?;
+                    had.push(file.had(&context)?);
                 }
             }
         }
-        Ok(())
+        Ok(had)
     }
 
     /// Runs what a place in a stage needs, opens its file system in a sandbox, and runs a shell or command there. Gives how that

@@ -3,8 +3,12 @@
 //! An [`Action`] holds all its inputs by digest, and its own digest is the key of its result. A result that the store
 //! cannot authenticate, or whose trees are gone, is a miss.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
+use bulla_ecosystems::dependencies::Script;
 use bulla_model::{CleanPath, Digest, Epoch};
 use bulla_sandbox::{Executed, Isolation, Refusal, RefusalKind, Rung, Usage};
 use bulla_store::Store;
@@ -238,6 +242,9 @@ pub struct RunRecord {
     /// The packages of lock files that it was given, by package URL, with their SHA-256: its materials.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pulled: BTreeMap<String, Digest>,
+    /// The scripts of packages that ran and that were denied, where its stage denies some; best effort, as [`Self::executed`] is.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub scripts: BTreeSet<Script>,
     /// The caches that it had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<CacheUse>,
@@ -340,6 +347,11 @@ impl RunRecord {
             program.argv.iter_mut().for_each(mask);
         }
         self.dropped.iter_mut().for_each(mask);
+        let masked = |mut script: Script| {
+            [&mut script.place, &mut script.event, &mut script.command].into_iter().for_each(mask);
+            script
+        };
+        self.scripts = self.scripts.into_iter().map(masked).collect();
         self.refusals = self.refusals.into_iter().map(|refused| refused.masked(secrets)).collect();
         self
     }

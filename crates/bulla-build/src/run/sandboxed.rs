@@ -1,9 +1,10 @@
 //! Runs one command on layers of the store, and takes what it changed into the store.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    io::Write as _,
+    fs::File,
+    io::{self, Seek as _, Write as _},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
@@ -25,7 +26,10 @@ use super::{
     record::{Enforced, Program, Refused, RunRecord, RunResult, Used},
     stack::Stack,
 };
-use crate::event::{ActivityId, Event, Stream};
+use crate::{
+    event::{ActivityId, Event, Stream},
+    secret::{Hit, Search},
+};
 
 /// The host name that every step sees.
 pub(crate) const HOST_NAME: &str = "bulla";
@@ -101,6 +105,7 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     let search = if secrets.is_empty() { None } else { context.secrets.search() };
     let (mut env, mut binds) = (run.env.clone(), run.binds);
     let given = dependencies::give(context, run.lock_files, &mut env)?;
+    let search = Searches { secrets: search, marks: given.as_ref().and_then(|given| given.marks.search()) };
     binds.extend(given.iter().flat_map(|given| given.binds.iter().cloned()));
     let mut request = Request {
         root: ground.root(run.stack),
@@ -157,6 +162,17 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
             command_line: &refused.command_line,
         });
     }
+    let scripts = dependencies::scripts(run.lock_files, &outcome.executed);
+    for script in scripts.iter().filter(|script| !script.ran) {
+        let what = context.secrets.masked(&format!("{} of {}", script.event, script.place)).into_owned();
+        let command_line = context.secrets.masked(&script.command).into_owned();
+        context.observer.event(&Event::Refused {
+            id,
+            what: &what,
+            executable: &command_line,
+            command_line: &command_line,
+        });
+    }
     if outcome.exit == Exit::Refused {
         return Err(BuildError::Refused { title: run.title.to_owned(), refusals, word: "stop" });
     }
@@ -165,33 +181,39 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
         // only what the step began with; and what filled the disk is not kept.
         let full = outcome.exit == Exit::Limit(Limit::Disk);
         let step = run.at.map(|(at, platform)| {
-            let inspector = search.as_ref().map(|search| search as &dyn Inspector);
+            let inspector = search.inspector();
             let left = if full { None } else { adopt(context, ground, run.below, &outcome, run.epoch, inspector).ok() };
             Box::new(FailedStep { at, platform, left: left.map(|left| left.tree.digest()) })
         });
-        for hit in search.map(|search| confidential::tell(context, run.title, search)).unwrap_or_default() {
+        let (secrets, marks) = search.tell(context, run.title);
+        for hit in secrets.into_iter().chain(marks) {
             let message = format!("what the failed step {} left is not kept: {hit}", run.title);
             context.observer.event(&Event::Warning { message: &message });
         }
         let (title, tail) = (run.title.to_owned(), tail.text());
-        let advice = dependencies::said(run.lock_files, &tail).into_boxed_slice();
+        let denied = dependencies::denied(&scripts);
+        let advice = dependencies::said(run.lock_files, &tail).into_iter().chain(denied).collect();
         return Err(BuildError::Step { title, how, tail, refusals, advice, step });
     }
     if let Err(e) = written {
         context.observer.event(&Event::Warning { message: &format!("the log of {} is not complete: {e}", run.title) });
     }
-    let mut record = record(&outcome, refusals).masked(context.secrets);
+    let record = RunRecord { scripts, ..record(&outcome, refusals) };
+    let mut record = record.masked(context.secrets);
     if let (Some(given), Some(report)) = (&given, &report) {
         record.pulled = given.pulled(report);
     }
-    if let Some(search) = &search {
+    if let Some(search) = &search.secrets {
         confidential::search_kept(search, run.title, &record, &log)?;
     }
-    let inspector = search.as_ref().map(|search| search as &dyn Inspector);
-    let adopted = adopt(context, ground, run.below, &outcome, run.epoch, inspector);
-    let hits = search.map(|search| confidential::tell(context, run.title, search)).unwrap_or_default();
+    let adopted = adopt(context, ground, run.below, &outcome, run.epoch, search.inspector());
+    let (hits, marks) = search.tell(context, run.title);
     if !hits.is_empty() {
         return Err(BuildError::SecretFound { title: run.title.to_owned(), hits });
+    }
+    if !marks.is_empty() {
+        let places = marks.into_iter().map(|hit| format!("{}, {}", hit.place, hit.how)).collect();
+        return Err(BuildError::CertificateFound { title: run.title.to_owned(), places });
     }
     let adopted = adopted.map_err(|error| confidential::without_secrets(error, context.secrets))?;
     let dropped = adopted.dropped.iter().map(|dropped| format!("{} {}", dropped.what, dropped.path));
@@ -199,6 +221,53 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     let given = |file: bulla_store::Stripped| Some((file.path, file.capabilities?.everywhere().to_string()));
     record.capabilities = adopted.stripped.into_iter().filter_map(given).take(MAX_CAPABLE).collect();
     Ok(RunResult { delta: adopted.tree.digest(), log: log.finish(None)?, record })
+}
+
+/// What is looked for in what a run left.
+struct Searches<'s> {
+    /// The values of secrets, where it was given some.
+    secrets: Option<Search<'s>>,
+    /// The certificates of its proxy, where it had one.
+    marks: Option<Search<'s>>,
+}
+
+impl Searches<'_> {
+    /// Gives what the store asks while it reads; without anything to look for it asks nobody.
+    fn inspector(&self) -> Option<&dyn Inspector> {
+        (self.secrets.is_some() || self.marks.is_some()).then_some(self as &dyn Inspector)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Search<'_>> {
+        self.secrets.iter().chain(&self.marks)
+    }
+
+    /// Tells what is not sure, and gives the secrets and certificates that were found.
+    fn tell(self, context: &Context<'_>, title: &str) -> (Vec<Hit>, Vec<Hit>) {
+        let tell = |search: Option<Search<'_>>| search.map(|search| confidential::tell(context, title, search));
+        (tell(self.secrets).unwrap_or_default(), tell(self.marks).unwrap_or_default())
+    }
+}
+
+impl Inspector for Searches<'_> {
+    fn path(&self, path: &CleanPath) {
+        self.all().for_each(|search| Inspector::path(search, path));
+    }
+
+    fn link(&self, path: &CleanPath, target: &[u8]) {
+        self.all().for_each(|search| Inspector::link(search, path, target));
+    }
+
+    fn file(&self, path: &CleanPath, file: &mut File) -> io::Result<()> {
+        for search in self.all() {
+            file.rewind()?;
+            Inspector::file(search, path, file)?;
+        }
+        Ok(())
+    }
+
+    fn admits(&self) -> bool {
+        self.all().all(Inspector::admits)
+    }
 }
 
 /// Gives what attends to a run: the server, where there is one.
@@ -306,6 +375,7 @@ fn record(outcome: &Outcome, refusals: Vec<Refused>) -> RunRecord {
         capabilities: BTreeMap::new(),
         caches: Vec::new(),
         pulled: BTreeMap::new(),
+        scripts: BTreeSet::new(),
     }
 }
 

@@ -100,6 +100,23 @@ impl std::fmt::Display for Hash {
     }
 }
 
+impl std::str::FromStr for Hash {
+    type Err = ParseHashError;
+
+    /// Reads what [`Hash`] is written as.
+    fn from_str(text: &str) -> Result<Self, ParseHashError> {
+        if let Some(sum) = text.strip_prefix("go.mod ") {
+            return Self::from_go(sum, true);
+        }
+        if text.starts_with("h1:") {
+            return Self::from_go(text, false);
+        }
+        let (algorithm, digits) =
+            text.split_once('-').ok_or_else(|| ParseHashError::Malformed(text.chars().take(140).collect()))?;
+        Self::from_base64(algorithm, digits)
+    }
+}
+
 fn digest<D: sha2::Digest>(body: &mut dyn ReadSeek) -> io::Result<Vec<u8>> {
     let mut hasher = D::new();
     let mut buffer = vec![0; 1 << 16];
@@ -128,6 +145,16 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for hash in [Hash::Sha256([1; 32]), Hash::Sha512([2; 64]), Hash::GoZip([3; 32]), Hash::GoMod([4; 32])] {
+            assert_eq!(hash.to_string().parse(), Ok(hash));
+        }
+        for text in ["", "sha1-AAAA", "sha512-AAAA", "h1:AAAA", "go.mod sha256-AAAA", "sha256"] {
+            assert!(text.parse::<Hash>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn bytes_are_told_from_others() {

@@ -9,6 +9,7 @@
 //! 4. [`Native::repository`] makes of the verified artifacts what a client may ask for: every path, and nothing else exists. A path
 //!    belongs to one artifact, by registry, name, version and hash.
 //! 5. [`Native::client`] says how the unmodified client finds it: variables, and files that are mounted where nothing of the project lies.
+//!    Where a lock file has whole addresses that its client goes to whatever it is told, [`Native::addresses`] has them.
 //! 6. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
 pub mod cargo;
@@ -20,11 +21,11 @@ mod repository;
 
 use std::io;
 
-use bulla_model::{CleanPath, Ecosystem, Fault, Kind, Platform, spec::InstallScripts};
+use bulla_model::{Address, CleanPath, Ecosystem, Fault, Kind, Platform, spec::InstallScripts};
 
 pub use self::{
     hash::{Hash, ParseHashError},
-    repository::{Answer, Body, CACHE, Client, Repository, Request, Route},
+    repository::{Answer, Body, CACHE, Client, Repository, Request, Route, Script},
 };
 
 /// The most artifacts that one native lock file may name.
@@ -176,6 +177,17 @@ impl Fault for ArtifactError {
     }
 }
 
+/// A package that would run something of its own, which the stage denies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// Its name, as the lock file has it.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// What it would run.
+    pub what: &'static str,
+}
+
 /// What each ecosystem knows of its lock files and its client. The values hold what was read.
 pub trait Native: std::fmt::Debug + Send + Sync {
     /// Gives what has to be fetched.
@@ -202,6 +214,11 @@ pub trait Native: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Says whether all that is locked is known without any answer, so that the questions need none while everything is there.
+    fn knows_all(&self) -> bool {
+        false
+    }
+
     /// Takes the answer to a question: `None` where the registry has no such document.
     ///
     /// # Errors
@@ -214,6 +231,15 @@ pub trait Native: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Gives the packages that would run something which the stage denies, where the client cannot be told not to run it: no step is run
+    /// then. Reads what is in artifacts.
+    ///
+    /// # Errors
+    /// When an artifact is another package than the lock file says, or is damaged.
+    fn denied(&self, _bodies: &dyn Bodies) -> Result<Vec<Denied>, ArtifactError> {
+        Ok(Vec::new())
+    }
+
     /// Gives what a client may ask for at `base`, which is that of [`Native::client`]: documents may have whole addresses. Reads what is
     /// in artifacts where the protocol needs it, and checks that each is the package it is said to be.
     ///
@@ -224,8 +250,25 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// Says how the client finds the repository at `base` (`http://127.0.0.1:PORT`, no slash at the end).
     fn client(&self, base: &str) -> Client;
 
+    /// Gives the artifacts, by their place in [`Locked::artifacts`], to which the client goes at addresses that the lock file has, whatever
+    /// its settings say. They are served there as well, by the proxy; a step without any has none. They are what the lock file says:
+    /// answers to questions change nothing about them, and a step's key is made of them.
+    fn addresses(&self) -> Vec<(Address, usize)> {
+        Vec::new()
+    }
+
     /// Says why a client was not served, when that can be told: what it asked for, what the lock has, what to do.
     fn diagnose(&self, request: &Request) -> Option<String>;
+
+    /// Says whether a variable that a step sets itself would undo what the stage wants of this lock file: then the step does not run.
+    fn contradicts(&self, _variable: &str) -> bool {
+        false
+    }
+
+    /// Says which script of a package a started program stands for, where the client was made to tell.
+    fn script(&self, _executable: &str, _argv: &[String]) -> Option<Script> {
+        None
+    }
 
     /// Says to the last words of a step that failed what the lock file has instead, where the client found out by a document that something
     /// is not there, and asked for nothing. The words are a stranger's: nothing but what is told depends on them.
@@ -271,7 +314,7 @@ pub fn read(
     match ecosystem {
         Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, stage)?)),
         Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &stage.into())?)),
-        Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?)),
+        Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?.with_scripts(stage.scripts.clone()))),
         Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),
     }
 }
@@ -283,7 +326,8 @@ pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]
         _ if one == other => Some(one.to_vec()),
         Ecosystem::Pypi => Some(pypi::joined(content_type, one, other)),
         Ecosystem::Go => go::joined(one, other),
-        Ecosystem::Npm | Ecosystem::Cargo => None,
+        Ecosystem::Cargo => cargo::joined(content_type, one, other),
+        Ecosystem::Npm => npm::joined(one, other),
     }
 }
 

@@ -53,6 +53,21 @@ pub struct Client {
     pub env: BTreeMap<String, String>,
     /// Files that are mounted read-only, by their absolute path in the root without its first slash.
     pub files: BTreeMap<CleanPath, Vec<u8>>,
+    /// Files of the same kind that can be executed.
+    pub programs: BTreeMap<CleanPath, Vec<u8>>,
+}
+
+/// A script of a package that a client ran, or would have run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Script {
+    /// Where the package lies.
+    pub place: String,
+    /// When it is run, in the client's words: `postinstall`.
+    pub event: String,
+    /// What it is.
+    pub command: String,
+    /// Whether it ran; else it was denied.
+    pub ran: bool,
 }
 
 /// What a client asked for and was not given.

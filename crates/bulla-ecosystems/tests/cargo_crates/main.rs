@@ -116,7 +116,7 @@ fn the_registry_says_where_crates_are() {
             places(&cargo)
         })
     };
-    let urls = |a: &str, b: &str| [a, b].map(|text| vec![Place::Url(text.to_owned())]);
+    let urls = |a: &str, b: &str| [a, b].map(|text| vec![Place::Registry(text.to_owned())]);
     assert_eq!(
         ask(r#"{"dl":"https://dl.example/crates/"}"#).expect("an answer"),
         urls("https://dl.example/crates/Abcd_e/2.0.0+b/download", "https://dl.example/crates/a/1.0.0/download")
@@ -130,6 +130,10 @@ fn the_registry_says_where_crates_are() {
             &format!("https://dl.example/Ab/cd/ab/cd/Abcd_e-2.0.0+b.crate#{}", hex(b"y")),
             &format!("https://dl.example/1/1/a-1.0.0.crate#{}", hex(b"x"))
         )
+    );
+    assert_eq!(
+        ask(r#"{"dl":"https://dl.example/","auth-required":true}"#).expect("an answer")[1],
+        [Place::Registry("with-login https://dl.example/a/1.0.0/download".to_owned())]
     );
     for bad in ["", "[]", "{}", r#"{"dl":"file:///etc"}"#, r#"{"dl":"/x"}"#, r#"{"dl":"https://a b"}"#] {
         let error = ask(bad).expect_err(bad).to_string();
@@ -219,10 +223,16 @@ fn a_name_of_one_registry_is_never_given_for_that_of_another() {
     let asked: Vec<&Place> = questions.iter().map(|question| &question.place).collect();
     assert_eq!(
         asked,
-        [&Place::Registry("config.json".into()), &Place::Url("https://cargo.example/index/config.json".into())]
+        [&Place::Registry("config.json".into()), &Place::Registry("https://cargo.example/index/ config.json".into())]
     );
     cargo.answer(&questions[1], Some(br#"{"dl":"https://cargo.example/dl"}"#)).expect("an answer");
-    assert_eq!(places(&cargo), [vec![], vec![Place::Url("https://cargo.example/dl/a/1.0.0/download".into())]]);
+    assert_eq!(
+        places(&cargo),
+        [
+            vec![],
+            vec![Place::Registry("https://cargo.example/index/ https://cargo.example/dl/a/1.0.0/download".into())]
+        ]
+    );
     assert_eq!(cargo.questions(), questions[..1]);
 
     let repository = cargo.repository(&Held(vec![public, own]), "http://127.0.0.1:1").expect("good crates");
@@ -243,6 +253,19 @@ fn a_name_of_one_registry_is_never_given_for_that_of_another() {
     assert_eq!(of, [Some("https://github.com/rust-lang/crates.io-index"), None, Some("sparse+https://other.example/")]);
     let said = cargo.diagnose(&Request { method: "GET".into(), path: format!("{folder}/index/1/b") });
     assert!(said.expect("known").starts_with("cargo asked for b; Cargo.lock has no version of it."));
+}
+
+#[test]
+fn the_last_words_of_cargo_are_answered() {
+    let cargo = read(&format!("version = 4\n{}", entry("serde", "1.0.0", CRATES_IO, b"x"))).expect("a lock file");
+    let words = |name: &str| {
+        cargo
+            .answer_to(&format!("error: failed to select a version for the requirement `{name} = \"^1.1\"`\ncandidate"))
+    };
+    let told = "cargo asked for serde ^1.1; Cargo.lock has 1.0.0. Run `cargo update -p serde`, commit Cargo.lock, build again.";
+    assert_eq!(words("serde").as_deref(), Some(told));
+    assert_eq!(words("other"), None);
+    assert_eq!(cargo.answer_to("error: failed to select a version for the requirement `"), None);
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Served {
         for question in lock.questions() {
             lock.answer(&question, Some(br#"{"dl":"https://dl.example/crates"}"#)).expect("an answer");
         }
-        assert!(lock.locked().artifacts.iter().all(|artifact| matches!(artifact.places[..], [Place::Url(_)])));
+        assert!(lock.locked().artifacts.iter().all(|artifact| matches!(artifact.places[..], [Place::Registry(_)])));
         let started = Instant::now();
         let (bodies, bytes) = Kept::verified(&lock, |artifact| project.fetched.join(&artifact.file));
         let count = lock.locked().artifacts.len();

@@ -208,6 +208,47 @@ fn the_client_has_no_other_way() {
 }
 
 #[test]
+fn the_last_words_of_go_are_answered() {
+    let go = read(&format!("a.b/c v1.0.0 {SUM}\na.b/c/d v1.1.0/go.mod {SUM}\n")).expect("good sums");
+    let said = |words: &str| go.answer_to(words).map(|told| told.split(". Run").next().expect("a part").to_owned());
+    let missing = |package: &str| {
+        said(&format!(
+            "main.go:3:8: missing go.sum entry for module providing package {package} (imported by x); to add:"
+        ))
+    };
+    assert_eq!(missing("a.b/c/e").as_deref(), Some("go has no sum of what has a.b/c/e; go.sum has a.b/c v1.0.0"));
+    assert_eq!(missing("a.b/c/d/e").as_deref(), Some("go has no sum of what has a.b/c/d/e; go.sum has a.b/c/d v1.1.0"));
+    assert_eq!(missing("x.y/z").as_deref(), Some("go has no sum of what has x.y/z; go.sum has no version of it"));
+    assert!(said("go: a.b/c@v1.0.0: missing go.sum entry for go.mod file; to add it:").is_some());
+    assert!(said("go: updates to go.mod needed; to update it:").is_some());
+    assert_eq!(said("main.go:3:8: undefined: x"), None);
+}
+
+#[test]
+fn documents_of_two_lock_files_become_one() {
+    let joined = |one: &str, other: &str| {
+        let both = bulla_ecosystems::dependencies::joined(
+            bulla_model::Ecosystem::Go,
+            "text/plain; charset=UTF-8",
+            one.as_bytes(),
+            other.as_bytes(),
+        );
+        both.map(|bytes| String::from_utf8(bytes).expect("UTF-8"))
+    };
+    assert_eq!(joined("v1.0.0\nv1.10.0\n", "v1.2.0\nv1.10.0\n").as_deref(), Some("v1.0.0\nv1.2.0\nv1.10.0\n"));
+    assert_eq!(joined("", "v1.0.0\n").as_deref(), Some("v1.0.0\n"));
+    let latest = |one: &str, other: &str| {
+        let document = |version: &str| format!("{{\"Version\":\"{version}\"}}");
+        joined(&document(one), &document(other)).expect("a document")
+    };
+    assert_eq!(latest("v1.0.0", "v2.0.0-rc.1"), "{\"Version\":\"v1.0.0\"}");
+    assert_eq!(latest("v0.1.0-rc.1", "v2.0.1-0.20191109021931-daa7c04131f5"), "{\"Version\":\"v0.1.0-rc.1\"}");
+    assert_eq!(latest("v1.9.0", "v1.10.0"), "{\"Version\":\"v1.10.0\"}");
+    // Two `go.mod` that differ are of one module twice, and cannot be one.
+    assert_eq!(joined("module a.b/c\n", "module a.b/c\n\ngo 1.19\n"), None);
+}
+
+#[test]
 fn what_was_not_served_is_explained() {
     let go = read(&format!(
         "a.b/C v1.2.3 {SUM}\na.b/m v1.0.0/go.mod {SUM}\na.b/n v1.0.0 {SUM}\na.b/n v1.1.0 {SUM}\na.b/n v1.2.0 {SUM}\na.b/n v1.3.0 {SUM}\n"

@@ -179,7 +179,7 @@ fn what_lies_unread_at_the_end_counts(world: &World) {
 fn a_blob_of_another_length_is_not_served(world: &World) {
     let body = world.blob(b"as it was locked");
     let Body::Blob { digest, .. } = body else { panic!("a blob") };
-    let table = Table { blobs: Some(world.blobs()), routes: vec![route("/a", body)] };
+    let table = Table { blobs: Some(world.blobs()), routes: vec![route("/a", body)], identity: None };
     let served = world.serve_table(&table);
     assert_eq!(served.get("/a").1, "as it was locked");
     let path = world.blobs().join(digest.hex());
@@ -195,11 +195,11 @@ fn a_blob_of_another_length_is_not_served(world: &World) {
 }
 
 fn a_server_without_blobs_serves_what_it_has(world: &World) {
-    let table = Table { blobs: None, routes: vec![route("/a", Body::Bytes(b"made".to_vec()))] };
+    let table = Table { blobs: None, routes: vec![route("/a", Body::Bytes(b"made".to_vec()))], identity: None };
     assert_eq!(world.serve_table(&table).get("/a").1, "made");
     // Ten thousand documents, as a large lock has them.
     let routes = (0..10_000).map(|number| route(&format!("/{number}"), Body::Bytes(number.to_string().into_bytes())));
-    let served = world.serve_table(&Table { blobs: None, routes: routes.collect() });
+    let served = world.serve_table(&Table { blobs: None, routes: routes.collect(), identity: None });
     assert_eq!(served.get("/9999").1, "9999");
 }
 
@@ -214,9 +214,9 @@ fn a_server_may_be_given_another_socket(world: &World) {
 }
 
 fn a_table_that_cannot_be_served_is_refused(world: &World) {
-    let table = Table { blobs: None, routes: vec![route("/a/../b", Body::Bytes(Vec::new()))] };
+    let table = Table { blobs: None, routes: vec![route("/a/../b", Body::Bytes(Vec::new()))], identity: None };
     assert!(matches!(Server::start(&world.launcher, &table), Err(Error::Route { .. })));
-    let table = Table { blobs: Some("/no/such/folder".into()), routes: Vec::new() };
+    let table = Table { blobs: Some("/no/such/folder".into()), routes: Vec::new(), identity: None };
     let error = Server::start(&world.launcher, &table).expect_err("it fails");
     assert!(format!("{error:?}").contains("NotFound"), "{error:?}");
 }

@@ -7,6 +7,7 @@
 
 mod clients;
 mod hostile;
+mod proxy;
 mod world;
 
 use std::{panic, process::ExitCode};
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     bulla_serve::intercept();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let filter = words.iter().find(|word| !word.starts_with('-')).map(String::as_str).unwrap_or_default();
-    let all = [clients::CASES, hostile::CASES].concat();
+    let all = [clients::CASES, hostile::CASES, proxy::CASES].concat();
     let cases: Vec<Case> = all.into_iter().filter(|(name, _)| name.contains(filter)).collect();
     if words.iter().any(|word| word == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));

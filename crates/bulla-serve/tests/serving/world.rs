@@ -68,7 +68,7 @@ impl World {
             route("/go/github.com/!burnt!sushi/toml/@v/list", bytes("v1.0.0\n")),
             route("/empty", bytes("")),
         ];
-        Table { blobs: Some(self.blobs()), routes }
+        Table { blobs: Some(self.blobs()), routes, identity: None }
     }
 
     pub(crate) fn serve(&self) -> Served {
@@ -88,6 +88,7 @@ impl World {
 
 pub(crate) fn route(path: &str, body: Body) -> Route {
     Route {
+        origin: None,
         path: path.to_owned(),
         accept: None,
         status: 200,

@@ -66,5 +66,5 @@ fn one(session: &Session, options: &Options, place: &Place) -> Result<()> {
         ops::lock::ensure(session, &project, &Wish { update: Update::Nothing, allow_downgrade: false })?
     };
     let wishes = Wishes { platforms: options.platform.iter().copied().collect(), ..Wishes::default() };
-    ops::build::fetch_all(session, &project, &lock, &wishes)
+    ops::build::fetch_all(session, &project, &lock, &wishes).map(drop)
 }

@@ -3,6 +3,7 @@
 //! It is read from `/etc/bulla/config.toml` and `$XDG_CONFIG_HOME/bulla/config.toml`, each key from the second where it is in
 //! both, and never from the project, since a spec may come from a stranger. Documented in `docs/configuration.md`.
 
+mod cargo;
 mod file;
 mod go;
 mod problem;
@@ -54,6 +55,8 @@ pub(crate) struct Config {
     pub go: Go,
     /// Where packages of Python are.
     pub pypi: Pypi,
+    /// Where crates are.
+    pub cargo: Cargo,
     /// What is said of registries of images.
     pub oci: Oci,
     /// Stores of others.
@@ -104,6 +107,21 @@ pub(crate) struct Go {
 impl Default for Go {
     fn default() -> Self {
         Self { go_env: true, proxy: None, private: BTreeMap::new() }
+    }
+}
+
+/// Where crates are.
+#[derive(Debug, Clone)]
+pub(crate) struct Cargo {
+    /// Whether cargo's own settings of the user are read for what is not configured here, and for logins.
+    pub cargo_config: bool,
+    /// The sparse index of what cargo calls `crates-io`.
+    pub registry: Option<Url>,
+}
+
+impl Default for Cargo {
+    fn default() -> Self {
+        Self { cargo_config: true, registry: None }
     }
 }
 

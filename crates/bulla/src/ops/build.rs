@@ -7,7 +7,7 @@ use std::{
 
 use bulla_build::{
     assemble::{Assembled, Joined, LayerInfo},
-    run::{Anew, Build, BuildError, Built, Journal, Settings, StepRecord, Supply, Unsupplied},
+    run::{Anew, Build, BuildError, Built, Had, Journal, Settings, StepRecord, Supply, Unsupplied},
     secret::Secrets,
 };
 use bulla_model::{
@@ -302,11 +302,11 @@ pub(super) fn fetch_for(
     session.interrupt.check()
 }
 
-/// Brings all that a build needs into the store, and runs nothing.
+/// Brings all that a build needs into the store, and runs nothing. Says of each native lock file what it named.
 ///
 /// # Errors
 /// When something cannot be had, or a source or a lock file cannot be read.
-pub(crate) fn fetch_all(session: &Session, project: &Project, lock: &Lock, wishes: &Wishes) -> Result<()> {
+pub(crate) fn fetch_all(session: &Session, project: &Project, lock: &Lock, wishes: &Wishes) -> Result<Vec<Had>> {
     let store = ops::store::open(session)?;
     let plans = plans(project, lock, wishes)?;
     let pins = pins_for(lock, &plans, wishes);

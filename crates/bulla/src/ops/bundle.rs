@@ -19,7 +19,7 @@ use bulla_model::{
 };
 use bulla_store::Store;
 
-use super::{build, project, project::Project};
+use super::{build, build::Wishes, project, project::Project};
 use crate::{
     error::{CliError, Result},
     ops,
@@ -30,12 +30,12 @@ use crate::{
 
 /// A bundle would lack something.
 #[derive(Debug, thiserror::Error)]
-#[error("the stage `{stage}` has `dependencies`, which a bundle does not hold yet")]
-struct NoDependencies {
-    stage: String,
+#[error("a registry's documents say where the files of {file} are, and a bundle does not hold those yet")]
+struct NoAnswers {
+    file: String,
 }
 
-impl Fault for NoDependencies {
+impl Fault for NoAnswers {
     fn kind(&self) -> Kind {
         Kind::Spec
     }
@@ -55,18 +55,30 @@ pub(crate) fn export(
     lock: &Lock,
     (sources, out): (bool, &mut dyn Write),
 ) -> Result<()> {
-    if let Some((name, _)) = project.spec.stages.iter().find(|(_, stage)| !stage.dependencies.is_empty()) {
-        return Err(NoDependencies { stage: name.to_string() }.into());
-    }
     let store = ops::store::open(session)?;
     let others = Tiers::open(session, project)?;
     build::fetch_for(session, &store, project, lock, others.as_ref())?;
+    let mut inputs = inputs(&store, lock)?;
+    let mut pins = BTreeMap::new();
+    if project.spec.stages.values().any(|stage| !stage.dependencies.is_empty()) {
+        for had in build::fetch_all(session, project, lock, &Wishes::default())? {
+            if had.asks {
+                return Err(NoAnswers { file: had.file }.into());
+            }
+            for (hashes, digest) in had.artifacts {
+                let blob = store.open_blob(&digest)?.ok_or(bundle::BundleError::Missing { digest })?;
+                inputs.insert(digest, blob.metadata().map_err(CliError::File)?.len());
+                pins.extend(hashes.into_iter().map(|hash| (hash, digest)));
+            }
+        }
+    }
     let contents = Contents {
         name: project.spec.name.to_string(),
         spec: file_name(&project.spec_path),
         documents: documents(project)?,
         files: if sources { files(project)? } else { BTreeMap::new() },
-        inputs: inputs(&store, lock)?,
+        inputs,
+        pins,
         keys: keys(session, lock)?,
     };
     told(session, "bundle: writing", || Ok(bundle::write(&store, contents, out)?))

@@ -23,7 +23,7 @@ use bulla_store::Store;
 use crate::{
     error::{CommandError, Result},
     ops,
-    registry::{Apt, Found, GoRegistries, NpmRegistries, PackageRegistries, PypiRegistries},
+    registry::{Apt, CargoRegistries, Found, GoRegistries, NpmRegistries, PackageRegistries, PypiRegistries},
     session::Session,
 };
 
@@ -101,6 +101,12 @@ impl<'a> Dependencies<'a> {
     /// When one cannot be had, or is another than the lock file says.
     pub(crate) fn bring(&self, native: &mut dyn Native) -> Result<Vec<Digest>> {
         let _turn = lock(&self.turn);
+        if native.knows_all() {
+            let digests = self.had(native)?;
+            if digests.iter().all(Option::is_some) {
+                return Ok(digests.into_iter().flatten().collect());
+            }
+        }
         self.settle(native)?;
         let mut digests = self.had(native)?;
         if digests.iter().any(Option::is_none) {
@@ -197,10 +203,7 @@ impl<'a> Dependencies<'a> {
             Ecosystem::Npm => Box::new(NpmRegistries::read(self.session)?),
             Ecosystem::Go => Box::new(GoRegistries::read(self.session)?),
             Ecosystem::Pypi => Box::new(PypiRegistries::read(self.session)?),
-            _ => {
-                let message = format!("packages of {ecosystem} are not fetched yet");
-                return Err(crate::error::CliError::Option(message).into());
-            }
+            Ecosystem::Cargo => Box::new(CargoRegistries::read(self.session)?),
         };
         let mut machine = Apt::read(self.session)?;
         // Of the machine's settings its proxies and authorities count; its logins are for others.

@@ -5,6 +5,7 @@
 //! in: a suite that none of them knows is an error that says what to configure.
 
 mod apt;
+mod cargo;
 mod go;
 mod keys;
 mod logins;
@@ -23,6 +24,7 @@ use bulla_net::Url;
 
 pub(crate) use self::{
     apt::{Apt, Entry, SignedBy},
+    cargo::{CargoRegistries, sparse_index},
     go::{GoRegistries, Proxies},
     logins::DockerLogins,
     npm::NpmRegistries,

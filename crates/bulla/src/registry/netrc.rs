@@ -59,7 +59,7 @@ impl Netrc {
 }
 
 /// Says whether a host is this machine by its name.
-fn is_this_machine(host: &str) -> bool {
+pub(super) fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host == "[::1]" || host.starts_with("127.") && host.parse::<std::net::Ipv4Addr>().is_ok()
 }
 

@@ -157,7 +157,10 @@ impl Supply for Lender<'_> {
     }
 
     fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied> {
-        self.dependencies.bring(native).map_err(unsupplied)
+        self.borrow_packages(native).map_err(unsupplied)?;
+        let digests = self.dependencies.bring(native).map_err(unsupplied)?;
+        self.offer_packages(native, &digests).map_err(unsupplied)?;
+        Ok(digests)
     }
 
     fn result(&self, action: &Digest) -> Option<Vec<u8>> {

@@ -15,6 +15,7 @@ mod inputs;
 mod jobs;
 mod lender;
 mod pack;
+mod packages;
 mod permit;
 mod push;
 mod registry;

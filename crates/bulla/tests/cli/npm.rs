@@ -33,14 +33,14 @@ fn project(steps: &[&str], packages: &[&NpmPackage]) -> Project {
 }
 
 /// A world that has Node and npm too.
-fn node_world(test: &str) -> Option<World> {
+pub(super) fn node_world(test: &str) -> Option<World> {
     let mut world = World::new(test)?;
     world.publish(&node_deb(test)?);
     Some(world)
 }
 
 /// Lets an environment find a registry, and nothing of the machine's.
-fn use_registry(environment: &TestEnvironment, registry: &NpmRegistry) {
+pub(super) fn use_registry(environment: &TestEnvironment, registry: &NpmRegistry) {
     let before = fs_err::read_to_string(environment.config()).expect("a configuration");
     environment.write_config(&format!("{before}[registry.npm]\nnpmrc = false\nregistry = \"{}\"\n", registry.url()));
 }
@@ -98,7 +98,7 @@ fn npm_ci_in_a_step_gives_what_it_gives_with_a_network() {
 }
 
 /// Unpacks the layers of a built image.
-fn unpacked(project: &Project) -> (std::path::PathBuf, tempfile::TempDir) {
+pub(super) fn unpacked(project: &Project) -> (std::path::PathBuf, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let layout = project.path("bulla-out");
     for blob in files(&layout.join("blobs/sha256")) {
@@ -277,4 +277,32 @@ fn a_stage_may_want_a_step_to_end_when_something_is_not_in_the_lock() {
     assert!(ran.stderr.contains("GET /npm/is-odd") && ran.stderr.contains(hint), "{}", ran.stderr);
     // The control: without the word it goes on.
     build("").success();
+}
+
+#[test]
+fn no_proxy_or_setting_of_the_host_comes_into_a_step() {
+    let test = "settings of the host and a step";
+    let Some(mut world) = World::new(test) else { return };
+    let package = NpmPackage::new("left-pad", "1.3.0");
+    let registry = NpmRegistry::serve(&[&package]);
+    use_registry(&world.environment, &registry);
+    let names =
+        ["http_proxy", "HTTPS_PROXY", "ALL_PROXY", "npm_config_proxy", "npm_config_https_proxy", "NODE_OPTIONS"];
+    for name in names {
+        world.environment = world.environment.set(name, "http://proxy.example:3128");
+    }
+    world.environment = world.environment.set("no_proxy", "127.0.0.1,localhost");
+    let build = |env: &str| {
+        let stage = format!("    dependencies: [{{npm: package-lock.json}}]\n{env}");
+        let project = Project::with_spec(&spec(&stage, &["env >out"], "/src/app/out"))
+            .file("app/package-lock.json", npm_lock(&[&package]));
+        world.digest(&project);
+        let (root, _folder) = unpacked(&project);
+        fs_err::read_to_string(root.join("out")).expect("the environment of the step")
+    };
+    let seen = build("");
+    assert!(!seen.contains("proxy.example") && seen.contains("npm_config_registry=http://127.0.0.1:"), "{seen}");
+    // The control: what the spec says comes in.
+    let seen = build("    env: {http_proxy: 'http://proxy.example:3128'}\n");
+    assert!(seen.contains("http_proxy=http://proxy.example:3128"), "{seen}");
 }

@@ -176,3 +176,21 @@ fn a_lock_file_that_is_wrong_is_named_with_its_line() {
     let ran = fetch(&environment, &missing).failure(3);
     assert!(ran.stderr.contains("package-lock.json: it is not in the source"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_version_that_the_registry_hides_is_named_with_its_line() {
+    let (_repo, _mirror, environment) = online();
+    let (locked, newer) = (NpmPackage::new("left-pad", "1.3.0"), NpmPackage::new("left-pad", "1.3.1"));
+    let (hiding, whole) = (NpmRegistry::serve(&[&newer]), NpmRegistry::serve(&[&locked, &newer]));
+    let project = project(&npm_lock(&[&locked]));
+    let before = fs_err::read_to_string(environment.config()).expect("a configuration");
+    let with = |registry: &NpmRegistry| {
+        environment.write_config(&format!("{before}[registry.npm]\n{}", registry_of(&registry.url())));
+        fetch(&environment, &project)
+    };
+    let ran = with(&hiding);
+    assert_ne!(ran.code, Some(0));
+    assert!(ran.stderr.contains("fetching left-pad 1.3.0, which package-lock.json:"), "{}", ran.stderr);
+    // The control: it is there again.
+    with(&whole).success();
+}

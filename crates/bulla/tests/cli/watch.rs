@@ -129,6 +129,30 @@ fn a_source_from_a_url_is_pinned_and_not_watched() {
 }
 
 #[test]
+fn a_layout_that_is_the_base_is_watched_as_well() {
+    let environment = offline();
+    let base = Project::with_spec(SPEC).file("pages/base.html", "base");
+    let project = Project::with_spec(
+        &SPEC.replace("from: {scratch: {}}", "from: {image: 'oci:base'}").replace("path: .", "path: own"),
+    );
+    project.write("own/pages/index.html", "one");
+    let inside = project.path("base");
+    let make = |page: &str| {
+        base.write("pages/base.html", page);
+        let to = format!("oci:{}", inside.display());
+        environment.run(&base, &["build", "--output", &to]).success();
+    };
+    make("base");
+    let watching = Watching::start(&environment, &project);
+    watching.digest();
+    make("another base");
+    let same = watching.lines.recv_timeout(Duration::from_millis(2500));
+    assert!(same.is_err(), "another base than the lock has was taken: {same:?}");
+    let (_, said) = watching.stop();
+    assert!(said.contains("changed: ") && said.contains("oci:base"), "{said}");
+}
+
+#[test]
 fn what_a_member_inherits_is_watched_and_nothing_else_beside_its_file() {
     let workspace = |settings: &str| format!("bulla: 1\nmembers: [app]\n{settings}");
     let project = Project::new().file("bulla.workspace.yaml", workspace("")).file("app/pages/index.html", "one");

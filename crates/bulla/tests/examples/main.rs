@@ -2,6 +2,8 @@
 //! the same digest whoever builds, and nothing reached from a step.
 
 mod caches;
+mod cargo_tool;
+mod go_service;
 mod hello;
 mod hermetic;
 mod nginx;

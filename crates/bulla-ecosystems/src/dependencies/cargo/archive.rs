@@ -12,10 +12,20 @@ const MAX_MANIFEST: u64 = 4 << 20;
 /// What a crate may hold: what cargo itself unpacks.
 const LIMITS: Limits = Limits { bytes: 4 << 30, entries: 200_000, ratio: 20, unsuspicious: 512 << 20 };
 
-/// Gives the text of a crate's `Cargo.toml`.
-pub(super) fn manifest(mut body: &mut dyn ReadSeek, name: &str, version: &str) -> Result<String, ArchiveError> {
+/// What of a crate counts before it is compiled.
+pub(super) struct Inside {
+    /// The text of its `Cargo.toml`.
+    pub(super) manifest: String,
+    /// Whether it has a `build.rs`, which is a build script unless the manifest says otherwise.
+    pub(super) build_rs: bool,
+}
+
+/// Reads a crate.
+pub(super) fn read(mut body: &mut dyn ReadSeek, name: &str, version: &str) -> Result<Inside, ArchiveError> {
     let folder = CleanPath::parse(format!("{name}-{version}"))?;
     let wanted = folder.join(&CleanPath::parse("Cargo.toml")?)?;
+    let script = folder.join(&CleanPath::parse("build.rs")?)?;
+    let mut build_rs = false;
     let mut found: Option<Vec<u8>> = None;
     let mut count = 0;
     read_tar(&mut body, Packing::TarGz, LIMITS, |entry| {
@@ -30,6 +40,7 @@ pub(super) fn manifest(mut body: &mut dyn ReadSeek, name: &str, version: &str) -
                 "is not in the crate's own folder: it is another crate",
             ));
         }
+        build_rs |= path == script;
         if path != wanted {
             return Ok(());
         }
@@ -45,5 +56,6 @@ pub(super) fn manifest(mut body: &mut dyn ReadSeek, name: &str, version: &str) -
         Ok(())
     })?;
     let bytes = found.ok_or_else(|| ArchiveError::entry(&wanted, "is not there"))?;
-    String::from_utf8(bytes).map_err(|_| ArchiveError::entry(&wanted, "is not UTF-8"))
+    let manifest = String::from_utf8(bytes).map_err(|_| ArchiveError::entry(&wanted, "is not UTF-8"))?;
+    Ok(Inside { manifest, build_rs })
 }

@@ -18,6 +18,17 @@ struct Manifest {
     target: BTreeMap<String, Needs>,
     #[serde(default)]
     features: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    lib: Library,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct Library {
+    #[serde(alias = "proc_macro")]
+    proc_macro: bool,
+    #[serde(alias = "crate_type")]
+    crate_type: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -26,6 +37,8 @@ struct Package {
     name: String,
     version: String,
     links: Option<String>,
+    /// The file of its build script; `false` where there is none, whatever the files are.
+    build: Option<toml::Value>,
     /// Text, but for manifests that were never published.
     rust_version: Option<toml::Value>,
 }
@@ -92,6 +105,30 @@ struct Dependency<'a> {
     package: Option<&'a str>,
 }
 
+fn parse(text: &str) -> Result<Manifest, String> {
+    toml::from_str(text).map_err(|error| format!("its Cargo.toml cannot be read: {}", shown(error.message())))
+}
+
+/// Says what of a crate is run while a program is compiled that depends on it.
+///
+/// # Errors
+/// When it has no manifest.
+pub(super) fn runs(text: &str, build_rs: bool) -> Result<Option<&'static str>, String> {
+    let manifest = parse(text)?;
+    let script = match &manifest.package.build {
+        None => build_rs,
+        Some(build) => build.as_bool() != Some(false),
+    };
+    let library = &manifest.lib;
+    Ok(if script || manifest.package.links.is_some() {
+        Some("build script")
+    } else if library.proc_macro || library.crate_type.iter().any(|one| one == "proc-macro") {
+        Some("procedural macro")
+    } else {
+        None
+    })
+}
+
 /// Makes the line, without its end.
 ///
 /// # Errors
@@ -103,8 +140,7 @@ pub(super) fn line(
     version: &str,
     checksum: &str,
 ) -> Result<Vec<u8>, String> {
-    let manifest: Manifest =
-        toml::from_str(text).map_err(|error| format!("its Cargo.toml cannot be read: {}", shown(error.message())))?;
+    let manifest = parse(text)?;
     let own = &manifest.package;
     if own.name != name || own.version != version {
         return Err(format!("it is another crate: its Cargo.toml has {} {}", shown(&own.name), shown(&own.version)));

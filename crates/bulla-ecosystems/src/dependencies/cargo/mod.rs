@@ -8,23 +8,29 @@
 mod archive;
 mod lock;
 mod manifest;
+mod place;
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use bulla_model::{CleanPath, Ecosystem};
+use bulla_model::{CleanPath, Ecosystem, spec::InstallScripts};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use self::lock::Registry;
+pub use self::place::CargoPlace;
 use super::{
-    Answer, Artifact, ArtifactError, Bodies, Body, CACHE, Client, Files, Hash, LockFileError, Locked, Native, Place,
-    Question, Repository, Request, Route,
+    Answer, Artifact, ArtifactError, Bodies, Body, CACHE, Client, Denied, Files, Hash, LockFileError, Locked, Native,
+    Place, Question, Repository, Request, Route,
 };
 
 /// The most bytes of a lock file.
 const MAX_LOCK: u64 = 64 << 20;
 /// The most bytes of a registry's `config.json`.
 const MAX_CONFIG: u64 = 64 << 10;
+/// The media type of a file of an index.
+const INDEX: &str = "text/plain";
+/// The media type of settings.
+const SETTINGS: &str = "application/toml";
 /// The longest template of a registry's addresses.
 const MAX_TEMPLATE: usize = 1000;
 
@@ -36,6 +42,7 @@ pub struct Cargo {
     registries: Vec<Registry>,
     /// The artifacts of each name, by registry.
     crates: BTreeMap<(Registry, String), Vec<usize>>,
+    scripts: InstallScripts,
 }
 
 impl Cargo {
@@ -73,7 +80,26 @@ impl Cargo {
             registries.push(registry);
         }
         let locked = Locked { ecosystem: Ecosystem::Cargo, file: file.clone(), artifacts };
-        Ok(Self { locked, registries, crates })
+        Ok(Self { locked, registries, crates, scripts: InstallScripts::Run })
+    }
+
+    /// Takes what the stage says of code that runs while others are compiled.
+    pub fn with_scripts(self, scripts: InstallScripts) -> Self {
+        Self { scripts, ..self }
+    }
+
+    /// Reads what of a crate counts before it is compiled.
+    fn inside(&self, artifact: usize, bodies: &dyn Bodies) -> Result<archive::Inside, ArtifactError> {
+        let Artifact { name, version, .. } = &self.locked.artifacts[artifact];
+        let mut body =
+            bodies.open(artifact).map_err(|error| self.wrong(artifact, "it cannot be read".to_owned(), Some(error)))?;
+        archive::read(&mut *body, name, version).map_err(|error| {
+            let what = match std::error::Error::source(&error) {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            };
+            self.wrong(artifact, what, None)
+        })
     }
 
     fn wrong(&self, artifact: usize, what: String, source: Option<std::io::Error>) -> ArtifactError {
@@ -84,15 +110,7 @@ impl Cargo {
     /// The line of an index for a crate, with its end.
     fn line(&self, artifact: usize, bodies: &dyn Bodies) -> Result<Vec<u8>, ArtifactError> {
         let Artifact { name, version, hashes, .. } = &self.locked.artifacts[artifact];
-        let mut body =
-            bodies.open(artifact).map_err(|error| self.wrong(artifact, "it cannot be read".to_owned(), Some(error)))?;
-        let text = archive::manifest(&mut *body, name, version).map_err(|error| {
-            let what = match std::error::Error::source(&error) {
-                Some(source) => format!("{error}: {source}"),
-                None => error.to_string(),
-            };
-            self.wrong(artifact, what, None)
-        })?;
+        let text = self.inside(artifact, bodies)?.manifest;
         let checksum = hashes.iter().find_map(|hash| match hash {
             Hash::Sha256(bytes) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
             _ => None,
@@ -126,12 +144,18 @@ fn key(address: &str) -> String {
     Sha256::digest(address.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A place of a registry.
+fn place_of(registry: &Registry, path: String, login: bool) -> Place {
+    let index = match registry {
+        Registry::CratesIo => None,
+        Registry::Sparse(address) => Some(address.clone()),
+    };
+    Place::Registry(CargoPlace { index, path, login }.to_string())
+}
+
 /// Where the `config.json` of a registry is.
 fn config_of(registry: &Registry) -> Place {
-    match registry {
-        Registry::CratesIo => Place::Registry("config.json".to_owned()),
-        Registry::Sparse(address) => Place::Url(format!("{address}config.json")),
-    }
+    place_of(registry, "config.json".to_owned(), false)
 }
 
 /// The path of a crate in an index.
@@ -170,12 +194,49 @@ fn address(template: &str, name: &str, version: &str, hash: &Hash) -> String {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Config {
     dl: String,
+    #[serde(default)]
+    auth_required: bool,
 }
 
 fn found(path: String, content_type: &str, body: Body) -> Route {
     Route { path, accept: None, answer: Answer { status: 200, content_type: content_type.to_owned(), body } }
+}
+
+/// Makes one document of those of two lock files: lines of an index, or settings, whose parts stand apart by an empty line.
+pub(super) fn joined(content_type: &str, one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let between = match content_type {
+        INDEX => "\n",
+        SETTINGS => "\n\n",
+        _ => return None,
+    };
+    let [one, other] = [one, other].map(|text| std::str::from_utf8(text).ok());
+    let [one, other] = [one?, other?].map(|text| text.trim_end().split(between));
+    let mut parts: Vec<&str> = Vec::new();
+    for part in one.chain(other) {
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    // A version is one crate: two lock files with two sums of it cannot both be given.
+    if content_type == INDEX {
+        let mut known = std::collections::BTreeSet::new();
+        for part in &parts {
+            let line: IndexLine = serde_json::from_str(part).ok()?;
+            if !known.insert((line.name, line.vers)) {
+                return None;
+            }
+        }
+    }
+    Some(format!("{}\n", parts.join(between)).into_bytes())
+}
+
+#[derive(Deserialize)]
+struct IndexLine {
+    name: String,
+    vers: String,
 }
 
 impl Native for Cargo {
@@ -200,6 +261,10 @@ impl Native for Cargo {
         asked.into_values().collect()
     }
 
+    fn knows_all(&self) -> bool {
+        true
+    }
+
     fn answer(&mut self, question: &Question, bytes: Option<&[u8]>) -> Result<(), ArtifactError> {
         let wrong = |what: &str| {
             let (Place::Registry(place) | Place::Url(place)) = &question.place;
@@ -216,10 +281,26 @@ impl Native for Cargo {
         for (artifact, registry) in self.locked.artifacts.iter_mut().zip(&self.registries) {
             if artifact.places.is_empty() && config_of(registry) == question.place {
                 let place = address(&template, &artifact.name, &artifact.version, &artifact.hashes[0]);
-                artifact.places = vec![Place::Url(place)];
+                artifact.places = vec![place_of(registry, place, config.auth_required)];
             }
         }
         Ok(())
+    }
+
+    fn denied(&self, bodies: &dyn Bodies) -> Result<Vec<Denied>, ArtifactError> {
+        let InstallScripts::Deny { allow } = &self.scripts else { return Ok(Vec::new()) };
+        let mut denied = Vec::new();
+        for (place, artifact) in self.locked.artifacts.iter().enumerate() {
+            if allow.contains(&artifact.name) {
+                continue;
+            }
+            let inside = self.inside(place, bodies)?;
+            let runs =
+                manifest::runs(&inside.manifest, inside.build_rs).map_err(|what| self.wrong(place, what, None))?;
+            let Some(what) = runs else { continue };
+            denied.push(Denied { package: artifact.name.clone(), version: artifact.version.clone(), what });
+        }
+        Ok(denied)
     }
 
     fn repository(&self, bodies: &dyn Bodies, base: &str) -> Result<Repository, ArtifactError> {
@@ -240,16 +321,15 @@ impl Native for Cargo {
                 routes.push(found(path, "application/gzip", Body::Artifact(artifact)));
             }
         }
-        routes.extend(documents.into_iter().map(|(path, text)| found(path, "text/plain", Body::Bytes(text))));
+        routes.extend(documents.into_iter().map(|(path, text)| found(path, INDEX, Body::Bytes(text))));
         Ok(Repository { routes })
     }
 
     fn client(&self, base: &str) -> Client {
         let mut config = format!(
-            "# Written by Bulla: crates come from the repository of this step, which has what {} names.\n\
+            "# Written by Bulla: crates come from the repository of this step, which has what is locked.\n\
              [source.crates-io]\nreplace-with = \"bulla\"\n\n\
-             [source.bulla]\nregistry = \"sparse+{base}/cargo/index/\"\n",
-            self.locked.file
+             [source.bulla]\nregistry = \"sparse+{base}/cargo/index/\"\n"
         );
         for registry in self.all() {
             let Registry::Sparse(address) = registry else { continue };
@@ -267,7 +347,23 @@ impl Native for Cargo {
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         // Above every project, and beneath its own settings.
         let place = CleanPath::parse(".cargo/config.toml").expect("it is clean");
-        Client { env: env.into(), files: BTreeMap::from([(place, config.into_bytes())]) }
+        Client { env: env.into(), files: BTreeMap::from([(place, config.into_bytes())]), ..Client::default() }
+    }
+
+    fn answer_to(&self, words: &str) -> Option<String> {
+        let (_, rest) = words.split_once("failed to select a version for the requirement `")?;
+        let (name, wanted) = rest.split('`').next()?.split_once(" = ")?;
+        let wanted = lock::shown(wanted.trim_matches('"'));
+        let of_name = self.locked.artifacts.iter().filter(|artifact| artifact.name == name);
+        let versions: Vec<&str> = of_name.map(|artifact| artifact.version.as_str()).collect();
+        // A name that is not locked was asked for, and is told for that.
+        (!versions.is_empty()).then(|| {
+            format!(
+                "cargo asked for {name} {wanted}; {} has {}. Run `cargo update -p {name}`, commit Cargo.lock, build again.",
+                self.locked.file,
+                versions.join(" and ")
+            )
+        })
     }
 
     fn diagnose(&self, request: &Request) -> Option<String> {

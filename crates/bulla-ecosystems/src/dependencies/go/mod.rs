@@ -250,7 +250,32 @@ impl Native for Go {
             ("GOMODCACHE", &cache),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Client { env: env.into(), files: BTreeMap::new() }
+        Client { env: env.into(), ..Client::default() }
+    }
+
+    fn answer_to(&self, words: &str) -> Option<String> {
+        let (file, tidy) = (self.locked.file.to_string(), "Run `go mod tidy`, commit go.mod and go.sum, build again.");
+        if words.contains("updates to go.mod needed") {
+            return Some(format!("go.mod and {file} do not fit together. {tidy}"));
+        }
+        let (_, rest) = words.split_once("missing go.sum entry for ")?;
+        let package = rest.split_once("package ").and_then(|(_, rest)| rest.split([' ', ';', '\n']).next());
+        let package = package.filter(|package| module::problem_of_path(package).is_none());
+        let of = package.and_then(|package| {
+            let is_of =
+                |name: &str| package.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            self.modules.iter().filter(|(name, _)| is_of(name)).max_by_key(|(name, _)| name.len())
+        });
+        Some(match (package, of) {
+            (Some(package), Some((name, versions))) => {
+                let versions: Vec<&str> = versions.keys().map(String::as_str).collect();
+                format!("go has no sum of what has {package}; {file} has {name} {}. {tidy}", versions.join(" and "))
+            }
+            (Some(package), None) => {
+                format!("go has no sum of what has {package}; {file} has no version of it. {tidy}")
+            }
+            _ => format!("go has no sum of something that go.mod names; {file} is not that of go.mod. {tidy}"),
+        })
     }
 
     fn diagnose(&self, request: &Request) -> Option<String> {

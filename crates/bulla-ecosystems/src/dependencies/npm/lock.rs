@@ -25,6 +25,21 @@ pub(super) struct Read {
     pub(super) foreign: BTreeMap<(String, String), Map<String, Value>>,
     /// Scopes of which the client has to ask a registry where an archive is, with a line that shows it.
     pub(super) asked_scopes: BTreeMap<String, u32>,
+    /// The places in `node_modules` that have a package, and what it is.
+    pub(super) places: BTreeMap<String, Kept>,
+    /// The host whose addresses the client takes for those of its registry: `always` for all.
+    pub(super) replaced_host: String,
+}
+
+/// What lies at a place of `node_modules`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// A package of a registry, by the name that it has there: its archive comes from there, whatever its `package.json` says.
+    Registry(String),
+    /// Something that is in the archive of the package whose `node_modules` it lies in.
+    Bundled,
+    /// An archive by its address, or of the source: it names itself.
+    Other,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +104,11 @@ struct Reader<'a> {
     further: BTreeMap<String, ((String, String, String), u32)>,
     foreign: BTreeMap<(String, String), Map<String, Value>>,
     asked_scopes: BTreeMap<String, u32>,
+    places: BTreeMap<String, Kept>,
+    /// The hosts of `resolved` addresses.
+    hosts: BTreeSet<String>,
+    /// The line of an archive that lies in the source.
+    own_archive: Option<u32>,
 }
 
 /// Reads a lock file.
@@ -104,6 +124,9 @@ pub(super) fn read(file: &CleanPath, text: &str, platform: Platform) -> Result<R
         further: BTreeMap::new(),
         foreign: BTreeMap::new(),
         asked_scopes: BTreeMap::new(),
+        places: BTreeMap::new(),
+        hosts: BTreeSet::new(),
+        own_archive: None,
     };
     reader.check_version(keys.version)?;
     let Some(packages) = keys.packages else {
@@ -169,6 +192,9 @@ impl Reader<'_> {
         })?;
         // The project itself, its workspaces and folders that it links to are in the source; what is bundled is in what bundles it.
         if !location.contains("node_modules/") || entry.link || entry.in_bundle {
+            if entry.in_bundle {
+                self.places.insert(location.to_owned(), Kept::Bundled);
+            }
             return Ok(());
         }
         let Some(name) =
@@ -180,6 +206,8 @@ impl Reader<'_> {
         let resolved = entry.resolved.as_deref();
         if resolved.is_some_and(|resolved| resolved.starts_with("file:")) {
             // An archive of the source, which the client reads there.
+            self.places.insert(location.to_owned(), Kept::Other);
+            self.own_archive.get_or_insert(line);
             return Ok(());
         }
         let Some(version) = entry.version.as_deref().filter(|version| semver::Version::parse(version).is_ok()) else {
@@ -194,6 +222,12 @@ impl Reader<'_> {
             ));
         };
         let source = self.source(name, version, resolved, raw)?;
+        self.hosts.extend(resolved.and_then(host_of).map(str::to_owned));
+        let kept = match source {
+            Source::Registry => Kept::Registry(name.to_owned()),
+            Source::Url(_) => Kept::Other,
+        };
+        self.places.insert(location.to_owned(), kept);
         let machines = Machines { os: entry.os.as_ref(), cpu: entry.cpu.as_ref(), libc: entry.libc.as_ref() };
         if entry.optional && !machines.admit(platform) {
             let fields: Map<String, Value> = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -330,7 +364,24 @@ impl Reader<'_> {
         }
     }
 
+    /// Says which host's addresses npm takes for those of its registry. Of all is simplest, but then it takes an archive that lies in
+    /// the source for one of them too.
+    fn replaced_host(&self) -> Result<String, LockFileError> {
+        let mut hosts = self.hosts.iter();
+        match (self.own_archive, hosts.next(), hosts.next()) {
+            (None, ..) => Ok("always".to_owned()),
+            (Some(_), None, _) => Ok("never".to_owned()),
+            (Some(_), Some(host), None) => Ok(host.clone()),
+            (Some(line), Some(host), Some(other)) => Err(self.wrong(
+                line,
+                &format!("this is an archive of the source, and other packages have addresses of several hosts, `{}` and `{}`: npm can look for those of only one in the registry then", shortened(host), shortened(other)),
+                "delete `resolved` of packages of a registry: `npm install --omit-lockfile-registry-resolved`, and commit the lock file",
+            )),
+        }
+    }
+
     fn finish(self) -> Result<Read, LockFileError> {
+        let replaced_host = self.replaced_host()?;
         let places: BTreeMap<_, usize> = self.found.keys().cloned().zip(0..).collect();
         // What has a path by its name and version keeps it: no address may stand in its way.
         let mut own: BTreeMap<String, Option<&(String, String, String)>> = BTreeMap::new();
@@ -347,9 +398,23 @@ impl Reader<'_> {
         }
         let further = self.further.iter().filter_map(|(path, (key, _))| Some((path.clone(), *places.get(key)?)));
         let further = further.collect();
-        let (foreign, asked_scopes) = (self.foreign, self.asked_scopes);
-        Ok(Read { artifacts: self.found.into_values().collect(), further, foreign, asked_scopes })
+        let (foreign, asked_scopes, places) = (self.foreign, self.asked_scopes, self.places);
+        Ok(Read {
+            artifacts: self.found.into_values().collect(),
+            further,
+            foreign,
+            asked_scopes,
+            places,
+            replaced_host,
+        })
     }
+}
+
+/// Gives the host of an address, without its port.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    Some(host.rsplit_once(':').map_or(host, |(host, _)| host))
 }
 
 /// Gives the path of an address, percent-decoded, without its first slash and without a query; `None` where it has none that is clean.

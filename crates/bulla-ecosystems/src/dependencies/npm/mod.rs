@@ -9,17 +9,19 @@ mod lock;
 mod name;
 mod package;
 mod platform;
+mod scripts;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::{CleanPath, Ecosystem};
+use bulla_model::{CleanPath, Ecosystem, spec::InstallScripts};
 
+pub(super) use self::package::joined;
 use self::{lock::Read, package::Release};
 use super::{
     Answer, ArtifactError, Bodies, Body, CACHE, Client, Files, LockFileError, Locked, Native, Question, Repository,
-    Request, Route, Stage,
+    Request, Route, Script, Stage,
 };
 
 /// The most bytes of a lock file.
@@ -35,6 +37,8 @@ pub struct Npm {
     locked: Locked,
     further: BTreeMap<String, usize>,
     foreign: BTreeMap<(String, String), serde_json::Map<String, serde_json::Value>>,
+    scripts: Option<scripts::Allowed>,
+    replaced_host: String,
 }
 
 impl Npm {
@@ -45,9 +49,15 @@ impl Npm {
     pub fn read(files: &dyn Files, file: &CleanPath, stage: &Stage) -> Result<Self, LockFileError> {
         let text =
             super::read_text(files, file, MAX_LOCK, "run `npm install --package-lock-only`, and commit the lock file")?;
-        let Read { artifacts, further, foreign, asked_scopes } = lock::read(file, &text, stage.platform)?;
+        let Read { artifacts, further, foreign, asked_scopes, places, replaced_host } =
+            lock::read(file, &text, stage.platform)?;
         check_settings(files, file, &asked_scopes)?;
-        Ok(Self { locked: Locked { ecosystem: Ecosystem::Npm, file: file.clone(), artifacts }, further, foreign })
+        let scripts = match &stage.scripts {
+            InstallScripts::Run => None,
+            InstallScripts::Deny { allow } => Some(scripts::Allowed::new(file, &stage.place, &places, allow)),
+        };
+        let locked = Locked { ecosystem: Ecosystem::Npm, file: file.clone(), artifacts };
+        Ok(Self { locked, further, foreign, scripts, replaced_host })
     }
 
     /// Says what there is of a package in place of what was asked for.
@@ -167,11 +177,32 @@ impl Native for Npm {
             ("fund", "false".to_owned()),
             ("update_notifier", "false".to_owned()),
             ("fetch_retries", "0".to_owned()),
-            ("replace_registry_host", "always".to_owned()),
+            ("replace_registry_host", self.replaced_host.clone()),
             ("omit_lockfile_registry_resolved", "true".to_owned()),
         ];
         let env = settings.into_iter().map(|(key, value)| (format!("npm_config_{key}"), value)).collect();
-        Client { env, files: BTreeMap::new() }
+        let mut client = Client { env, ..Client::default() };
+        if let Some(allowed) = &self.scripts {
+            allowed.enforce(&mut client);
+        }
+        client
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let unknown = self.scripts.iter().flat_map(|allowed| &allowed.unknown);
+        unknown
+            .map(|name| {
+                format!("`scripts` allows those of `{name}`, and no package of the registry has that name here")
+            })
+            .collect()
+    }
+
+    fn contradicts(&self, variable: &str) -> bool {
+        self.scripts.is_some() && scripts::is_shell_setting(variable)
+    }
+
+    fn script(&self, executable: &str, argv: &[String]) -> Option<Script> {
+        self.scripts.as_ref().and_then(|_| scripts::told(executable, argv))
     }
 
     fn diagnose(&self, request: &Request) -> Option<String> {

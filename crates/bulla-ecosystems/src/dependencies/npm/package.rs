@@ -139,6 +139,27 @@ pub(super) fn document(base: &str, name: &str, releases: Vec<Release>) -> Vec<u8
             (version, Value::Object(fields))
         })
         .collect();
+    of_versions(name, latest, versions.into_iter().collect())
+}
+
+fn of_versions(name: &str, latest: Option<semver::Version>, versions: Map<String, Value>) -> Vec<u8> {
     let tags: BTreeMap<&str, String> = latest.iter().map(|version| ("latest", version.to_string())).collect();
     json!({ "name": name, "dist-tags": tags, "versions": versions }).to_string().into_bytes()
+}
+
+/// Makes one document of two lock files' of the same package. `None` where they have a version with different bytes.
+pub(in crate::dependencies) fn joined(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let (mut one, mut other): (Value, Value) = (serde_json::from_slice(one).ok()?, serde_json::from_slice(other).ok()?);
+    let name = one["name"].as_str()?.to_owned();
+    let (versions, more) = (one["versions"].as_object_mut()?, other["versions"].as_object_mut()?);
+    for (version, release) in std::mem::take(more) {
+        match versions.get(&version) {
+            None => drop(versions.insert(version, release)),
+            Some(known) if known["dist"] != release["dist"] => return None,
+            // What another platform needs, one of them knows by its lock file alone, which says less.
+            Some(_) => {}
+        }
+    }
+    let latest = versions.keys().filter_map(|version| semver::Version::parse(version).ok()).max();
+    Some(of_versions(&name, latest, std::mem::take(versions)))
 }

@@ -73,6 +73,43 @@ fn wrong(text: &str) -> String {
     read(text).expect_err("it is refused").to_string()
 }
 
+#[test]
+fn documents_of_two_lock_files_are_made_one_where_they_agree() {
+    let of = |releases: &[(&str, &str)]| {
+        let release = |(version, integrity): &(&str, &str)| package::Release {
+            version: (*version).to_owned(),
+            fields: Default::default(),
+            integrity: Some((*integrity).to_owned()),
+        };
+        package::document(BASE, "a", releases.iter().map(release).collect())
+    };
+    let (one, other) = (of(&[("1.0.0", "x"), ("9.0.0", "y")]), of(&[("1.0.0", "x"), ("10.0.0", "z")]));
+    let all = of(&[("1.0.0", "x"), ("9.0.0", "y"), ("10.0.0", "z")]);
+    assert_eq!(joined(&one, &other), Some(all.clone()));
+    assert_eq!(joined(&other, &one), Some(all));
+    assert_eq!(joined(&one, &of(&[("1.0.0", "other bytes")])), None);
+}
+
+#[test]
+fn an_archive_of_the_source_is_not_taken_for_one_of_the_registry() {
+    let host = |entries: &str| {
+        let read = read(&lock(entries)).map_err(|error| error.to_string())?;
+        Ok::<_, String>(read.client(BASE).env["npm_config_replace_registry_host"].clone())
+    };
+    let own = r#""node_modules/own": {"version": "1.0.0", "resolved": "file:own.tgz"}"#;
+    let at = |name: &str, host: &str| {
+        let integrity = integrity(1);
+        format!(
+            r#","node_modules/{name}": {{"version": "1.0.0", "resolved": "https://{host}/{name}/-/{name}-1.0.0.tgz", "integrity": "{integrity}"}}"#
+        )
+    };
+    assert_eq!(host(&at("a", "one.example")[1..]), Ok("always".to_owned()));
+    assert_eq!(host(own), Ok("never".to_owned()));
+    assert_eq!(host(&format!("{own}{}", at("a", "one.example:8443"))), Ok("one.example".to_owned()));
+    let both = host(&format!("{own}{}{}", at("a", "one.example"), at("b", "two.example"))).expect_err("two hosts");
+    assert!(both.starts_with("package-lock.json:6: this is an archive of the source"), "{both}");
+}
+
 fn names(npm: &Npm) -> Vec<String> {
     npm.locked().artifacts.iter().map(|one| format!("{} {} {}", one.name, one.version, one.line)).collect()
 }
@@ -85,7 +122,7 @@ fn each_kind_of_entry_is_told_from_the_others() {
     "node_modules/web": {{"resolved": "packages/web", "link": true}},
     "node_modules/a": {{"version": "1.0.0", "integrity": "{a}"}},
     "packages/web/node_modules/a": {{"version": "2.0.0-rc.1", "integrity": "{b}"}},
-    "node_modules/b/node_modules/a": {{"version": "1.0.0", "resolved": "https://registry.example/a/-/a-1.0.0.tgz", "integrity": "{a}"}},
+    "node_modules/b/node_modules/a": {{"version": "1.0.0", "resolved": "https://archives.example/a/-/a-1.0.0.tgz", "integrity": "{a}"}},
     "node_modules/alias": {{"name": "@s/real", "version": "3.0.0", "integrity": "sha1-AAAAAAAAAAAAAAAAAAAAAAAAAAA= {a}"}},
     "node_modules/url": {{"version": "1.0.0", "resolved": "https://archives.example/x/url.tgz?token=1", "integrity": "{a}"}},
     "node_modules/local": {{"version": "1.0.0", "resolved": "file:local-1.0.0.tgz", "integrity": "{a}"}},

@@ -29,7 +29,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::{CleanPath, Ecosystem, spec::InstallScripts};
+use bulla_model::{Address, CleanPath, Ecosystem, spec::InstallScripts};
 
 use self::{
     index::Listed,
@@ -76,6 +76,8 @@ pub struct Pypi {
     scripts: InstallScripts,
     /// Those of which a page was read without all the hashes of the lock file.
     incomplete: BTreeSet<usize>,
+    /// The addresses that the lock file has, by name, version and file.
+    addresses: BTreeMap<[String; 3], Vec<Address>>,
 }
 
 impl Pypi {
@@ -134,8 +136,17 @@ impl Pypi {
             used: BTreeMap::new(),
             scripts,
             incomplete: BTreeSet::new(),
+            addresses: BTreeMap::new(),
         };
         pypi.settle();
+        for artifact in &pypi.locked.artifacts {
+            let of = |place: &Place| match place {
+                Place::Url(url) => Address::parse(url).ok(),
+                Place::Registry(_) => None,
+            };
+            let key = [&artifact.name, &artifact.version, &artifact.file].map(String::clone);
+            pypi.addresses.insert(key, artifact.places.iter().filter_map(of).collect());
+        }
         pypi
     }
 
@@ -350,6 +361,15 @@ impl Native for Pypi {
 
     fn client(&self, base: &str) -> Client {
         client::client(base, &self.scripts)
+    }
+
+    fn addresses(&self) -> Vec<(Address, usize)> {
+        let of = |(at, artifact): (usize, &Artifact)| {
+            let key = [&artifact.name, &artifact.version, &artifact.file].map(String::clone);
+            let addresses = self.addresses.get(&key).into_iter().flatten();
+            addresses.map(|address| (address.clone(), at)).collect::<Vec<_>>()
+        };
+        self.locked.artifacts.iter().enumerate().flat_map(of).collect()
     }
 
     fn diagnose(&self, request: &Request) -> Option<String> {

@@ -289,6 +289,10 @@ fn uv_lock_gives_what_linux_needs_with_its_addresses() {
     );
     assert_eq!(pypi.locked().artifacts[2].line, 13);
     assert!(pypi.questions().is_empty());
+    let addresses = pypi.addresses();
+    let told: Vec<_> = addresses.iter().map(|(address, artifact)| (address.to_string(), *artifact)).take(2).collect();
+    let expected = ["more-1.0-py3-none-any.whl", "pytest-1.0-py3-none-any.whl"];
+    assert_eq!(told, [0, 1].map(|at| (format!("https://files.example/{}", expected[at]), at)));
     let offers = pypi.offers();
     assert_eq!(offers.iter().map(|offer| offer.name.as_str()).collect::<Vec<_>>(), ["more", "pytest", "speedups"]);
     let a = "a".repeat(64);
@@ -299,6 +303,7 @@ fn uv_lock_gives_what_linux_needs_with_its_addresses() {
     assert_eq!(pypi.locked().artifacts[0].places[0], Place::Registry("x/more-1.0-py3-none-any.whl".to_owned()));
     assert_eq!(pypi.locked().artifacts[1].places.len(), 1);
     assert_eq!(pypi.offers().len(), 1);
+    assert_eq!(pypi.addresses(), addresses, "a step's key is made of them: no page changes them");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The kinds of packages whose scripts can be kept from running.
-const DENIES_SCRIPTS: [Ecosystem; 1] = [Ecosystem::Pypi];
+const DENIES_SCRIPTS: [Ecosystem; 3] = [Ecosystem::Npm, Ecosystem::Pypi, Ecosystem::Cargo];
 /// The most bytes of a name of a package.
 const MAX_NAME: usize = 256;
 
@@ -97,7 +97,10 @@ impl Context<'_> {
                 }
             }
         }
-        if !DENIES_SCRIPTS.contains(&ecosystem) {
+        if ecosystem == Ecosystem::Go {
+            let help = "leave `scripts` out: nothing of a module runs when it is fetched or compiled, and `go generate` is a step of your own";
+            self.wrong(&written.span, "modules of Go have no scripts", help);
+        } else if !DENIES_SCRIPTS.contains(&ecosystem) {
             let message = format!("scripts of packages of {ecosystem} cannot be denied yet");
             self.wrong(
                 &written.span,

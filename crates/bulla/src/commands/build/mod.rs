@@ -187,19 +187,24 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
     }
 }
 
-/// Watches what a build would read: all folders that are sources, as far as the spec can be read, and the spec itself. What is
+/// Watches what a build would read: all folders that are sources or layouts, as far as the spec can be read, and the spec itself. What is
 /// downloaded is pinned.
 fn watch(session: &Session, options: &Options) -> Result<Watch> {
     let set: BTreeMap<String, String> = options.set.iter().cloned().collect();
     let spec = fs_err::canonicalize(ops::project::parent(&session.spec_path())).map_err(CliError::file)?;
-    let sources = ops::project::load(session, &set).map(|project| project.spec.sources).unwrap_or_default();
+    let project = ops::project::load(session, &set).ok();
     // Also where it has a mistake just now.
     let workspace = spec.ancestors().find(|above| above.join(WORKSPACE_FILE).is_file()).map(Path::to_owned);
     let folder = |source: &Source| match &source.folder()?.path {
         Some(path) => Some(spec.join(path.to_string())),
         None => Some(spec.clone()),
     };
-    let trees: Vec<PathBuf> = sources.values().filter_map(folder).collect();
+    let mut trees: Vec<PathBuf> = Vec::new();
+    if let Some(Project { spec: now, .. }) = &project {
+        trees.extend(now.sources.values().filter_map(folder));
+        let layouts = now.base_images().into_iter().filter_map(|(reference, _)| reference.layout());
+        trees.extend(layouts.map(|layout| spec.join(layout.folder())));
+    }
     let outputs = options.output.iter().map(|output| std::path::absolute(output.path()).map_err(CliError::file));
     Watch::new(&spec, &trees, outputs.collect::<Result<Vec<_>>>()?, workspace)
 }
