@@ -103,7 +103,7 @@ impl std::fmt::Display for Hash {
 impl std::str::FromStr for Hash {
     type Err = ParseHashError;
 
-    /// Reads what [`Hash`] is written as.
+    /// Reads what the `Display` of it writes.
     fn from_str(text: &str) -> Result<Self, ParseHashError> {
         if let Some(sum) = text.strip_prefix("go.mod ") {
             return Self::from_go(sum, true);
