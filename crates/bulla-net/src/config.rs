@@ -45,7 +45,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Gives the value of `Authorization` that says it (RFC 7617).
+    /// Gives the value of `Authorization` that the login is sent as.
     pub fn authorization(&self) -> Secret {
         Secret(crate::exchange::basic(&self.login, self.password.reveal()))
     }

@@ -17,6 +17,7 @@ pub mod mirror;
 pub mod npm;
 pub mod process;
 pub mod project;
+pub mod python;
 pub mod registry;
 
 pub use authority::TestAuthority;
@@ -29,6 +30,7 @@ pub use go::{GoModule, GoProxy};
 pub use mirror::{Fault, Mirror, Request};
 pub use npm::{NpmPackage, NpmRegistry};
 pub use project::Project;
+pub use python::{PythonIndex, PythonPackage};
 pub use registry::{FakeRegistry, RegistryFault};
 
 /// Says why real package managers are not run now: they take minutes of a processor, and are run where `BULLA_CLIENTS` is set.

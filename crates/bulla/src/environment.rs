@@ -1,6 +1,10 @@
 //! The environment of the process, read once and nowhere else.
 
+mod python;
+
 use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
+
+pub(crate) use self::python::Python;
 
 /// What Bulla takes from environment variables. Empty variables count as absent.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +57,8 @@ pub(crate) struct Environment {
     cargo_home: Option<PathBuf>,
     /// Each `$CARGO_REGISTRIES_NAME_INDEX`, by `NAME`.
     pub cargo_indexes: BTreeMap<String, String>,
+    /// The variables of pip and uv.
+    pub python: Python,
     /// `$NETRC`: the file of logins, in place of `~/.netrc`.
     netrc: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`, when it is absolute.
@@ -118,6 +124,7 @@ impl Environment {
             go_env: var("GOENV").map(PathBuf::from),
             cargo_home: var("CARGO_HOME").map(PathBuf::from),
             cargo_indexes: BTreeMap::new(),
+            python: Python::from_lookup(&text),
             netrc: var("NETRC").map(PathBuf::from),
             runtime: absolute("XDG_RUNTIME_DIR"),
             docker_config: var("DOCKER_CONFIG").map(PathBuf::from),
@@ -180,6 +187,16 @@ impl Environment {
     /// Gives the folder of cargo's settings; `None` without a home.
     pub(crate) fn cargo_folder(&self) -> Option<PathBuf> {
         self.cargo_home.clone().or_else(|| Some(self.home.as_ref()?.join(".cargo")))
+    }
+
+    /// Gives the files of pip's settings, the weakest first.
+    pub(crate) fn pip_files(&self) -> Vec<PathBuf> {
+        self.python.pip_files(self.home.as_deref(), self.xdg(self.config_home.as_ref(), ".config").as_deref())
+    }
+
+    /// Gives the files of uv's settings, the strongest first.
+    pub(crate) fn uv_files(&self) -> Vec<PathBuf> {
+        self.python.uv_files(self.xdg(self.config_home.as_ref(), ".config").as_deref())
     }
 
     /// Gives the file of logins that curl and others read; `None` without a home.
@@ -249,6 +266,33 @@ mod tests {
             [PathBuf::from("/etc/bulla/config.toml"), PathBuf::from("/h/.config/bulla/config.toml")]
         );
         assert_eq!(environment(&[]).default_store(), None);
+    }
+
+    #[test]
+    fn the_files_of_pip_and_uv_are_where_they_look_for_them() {
+        let shown = |paths: Vec<PathBuf>| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        let usual = environment(&[("HOME", "/h")]);
+        assert_eq!(
+            shown(usual.pip_files()),
+            ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", "/h/.pip/pip.conf", "/h/.config/pip/pip.conf"]
+        );
+        assert_eq!(shown(usual.uv_files()), ["/h/.config/uv/uv.toml", "/etc/xdg/uv/uv.toml", "/etc/uv/uv.toml"]);
+        let set = [
+            ("HOME", "/h"),
+            ("XDG_CONFIG_HOME", "/c"),
+            ("XDG_CONFIG_DIRS", "/x:relative:/y"),
+            ("PIP_CONFIG_FILE", "/p.conf"),
+            ("UV_CONFIG_FILE", "/u.toml"),
+        ];
+        assert_eq!(
+            shown(environment(&set).pip_files()),
+            ["/x/pip/pip.conf", "/y/pip/pip.conf", "/etc/pip.conf", "/p.conf"]
+        );
+        assert_eq!(shown(environment(&set).uv_files()), ["/u.toml"]);
+        assert_eq!(
+            environment(&[("HOME", "/h"), ("PIP_CONFIG_FILE", "/dev/null")]).pip_files(),
+            [""; 0].map(PathBuf::from)
+        );
     }
 
     #[test]

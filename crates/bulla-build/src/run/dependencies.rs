@@ -9,11 +9,11 @@ use std::{
 
 use bulla_ecosystems::dependencies::{
     self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Place, Question,
-    ReadSeek,
+    ReadSeek, pypi::Pythons,
 };
 use bulla_model::{
     CleanPath, Digest, Ecosystem,
-    plan::PlannedStage,
+    plan::{PlannedBase, PlannedStage},
     spec::{InstallScripts, Name},
 };
 use bulla_sandbox::Bind;
@@ -99,7 +99,8 @@ impl Stages<'_> {
             stage.dependencies.iter().flat_map(|(ecosystem, files)| files.iter().map(move |file| (ecosystem, file)));
         for (ecosystem, dependency) in all {
             let place = format!("/{}", place_of(&dependency.source)?);
-            let of_stage = dependencies::Stage { platform, place, scripts: dependency.scripts.clone() };
+            let pythons = if *ecosystem == Ecosystem::Pypi { self.pythons(&stage.base) } else { Pythons::default() };
+            let of_stage = dependencies::Stage { platform, place, scripts: dependency.scripts.clone(), pythons };
             let key = (*ecosystem, dependency.source.clone(), dependency.file.clone(), of_stage);
             if let Some(file) = known.get(&key) {
                 files.push(Arc::clone(file));
@@ -116,6 +117,21 @@ impl Stages<'_> {
 }
 
 impl Stages<'_> {
+    /// Gives the Pythons that a stage may have: those of its packages, where it starts from packages.
+    fn pythons(&self, base: &PlannedBase) -> Pythons {
+        match base {
+            PlannedBase::Root(root) => {
+                let packages = self.plan.roots.get(root).map(|root| root.packages.as_slice()).unwrap_or_default();
+                Pythons::of_packages(packages.iter().map(|package| (package.name.as_str(), package.version.as_str())))
+            }
+            PlannedBase::Stage(name) => {
+                let before = self.plan.stages.iter().find(|stage| stage.name == *name);
+                before.map_or_else(Pythons::default, |stage| self.pythons(&stage.base))
+            }
+            PlannedBase::Image(_) => Pythons::default(),
+        }
+    }
+
     /// Keeps what lock files pinned, so that what is changed later can be named. A build goes on when that cannot be done: it only
     /// tells less.
     pub(crate) fn keep_pins(&self, files: &[Arc<LockFile>]) {

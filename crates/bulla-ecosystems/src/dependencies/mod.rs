@@ -102,7 +102,7 @@ fn escaped(text: &str) -> String {
 pub enum Place {
     /// A path of the ecosystem's registry, relative to its base; which registry that is for this name, the configuration says. It is
     /// a relative reference (RFC 3986), percent-encoded as it has to be sent; one that begins with `/` or `../` leads to the same origin
-    /// outside of the base, as pages of Python's registries do.
+    /// outside of the base, and a whole address elsewhere, as pages of Python's registries do.
     Registry(String),
     /// A whole address that the lock file or the registry gave. A lock file that comes from a stranger can have any: it is asked
     /// without credentials of other origins, and never on this machine's own addresses.
@@ -268,11 +268,18 @@ pub struct Stage {
     pub place: String,
     /// What becomes of the scripts of the lock file's packages.
     pub scripts: InstallScripts,
+    /// The Pythons that it may have, where its lock file is one of Python.
+    pub pythons: pypi::Pythons,
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        Self { platform: Platform::BUILD, place: "/src/app".to_owned(), scripts: InstallScripts::default() }
+        Self {
+            platform: Platform::BUILD,
+            place: "/src/app".to_owned(),
+            scripts: InstallScripts::default(),
+            pythons: pypi::Pythons::default(),
+        }
     }
 }
 
@@ -288,7 +295,7 @@ pub fn read(
 ) -> Result<Box<dyn Native>, LockFileError> {
     match ecosystem {
         Ecosystem::Npm => Ok(Box::new(npm::Npm::read(files, file, stage)?)),
-        Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &pypi::Stage::default())?)),
+        Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &stage.into())?)),
         Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?.with_scripts(stage.scripts.clone()))),
         Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),
     }

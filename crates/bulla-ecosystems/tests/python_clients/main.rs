@@ -52,7 +52,7 @@ impl Files for Folder {
 }
 
 fn read(folder: &Path, file: &str, minor: Option<u32>) -> Pypi {
-    let stage = Stage { pythons: minor.map_or_else(Pythons::default, Pythons::exactly) };
+    let stage = Stage { pythons: minor.map_or_else(Pythons::default, Pythons::exactly), ..Stage::default() };
     Pypi::read(&Folder(folder.to_owned()), &CleanPath::parse(file).expect("a path"), &stage).expect("a lock file")
 }
 

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Config, Debian, Limits, Network, Npm, Oci, Repository, cargo::CargoKeys, go::GoKeys, problem, store::Store,
+    Config, Debian, Limits, Network, Npm, Oci, Repository, cargo::CargoKeys, go::GoKeys, problem,
+    pypi::Keys as PypiKeys, store::Store,
 };
 use crate::{
     error::{Mark, Result},
@@ -64,6 +65,7 @@ struct Registry {
     npm: NpmKeys,
     go: GoKeys,
     cargo: CargoKeys,
+    pypi: PypiKeys,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -181,6 +183,7 @@ impl File {
         }
         self.registry.go.mistakes(&mut marks);
         self.registry.cargo.mistakes(&mut marks);
+        self.registry.pypi.mistakes(&mut marks);
         self.limits.mistakes(&mut marks);
         self.store.mistakes(&mut marks);
         self.store.uid.iter().for_each(|uid| {
@@ -198,6 +201,7 @@ impl File {
         let (npm, weaker_npm) = (self.registry.npm, weaker.registry.npm);
         let mut scopes = weaker_npm.scopes;
         scopes.extend(npm.scopes);
+        let pypi = self.registry.pypi.over(weaker.registry.pypi);
         let (debian, weaker_debian) = (self.registry.debian, weaker.registry.debian);
         let mut repository = debian.repository;
         repository.extend(weaker_debian.repository);
@@ -240,6 +244,7 @@ impl File {
                 },
                 go: self.registry.go.over(weaker.registry.go),
                 cargo: self.registry.cargo.over(weaker.registry.cargo),
+                pypi,
             },
         }
     }
@@ -270,6 +275,7 @@ impl File {
             npm: self.registry.npm.into_config(),
             go: self.registry.go.into_config(),
             cargo: self.registry.cargo.into_config(),
+            pypi: self.registry.pypi.into_config(),
             others: self.store.into_others(),
             oci: Oci {
                 insecure: inner(self.registry.oci.insecure.unwrap_or_default()),

@@ -7,6 +7,7 @@ mod cargo;
 mod file;
 mod go;
 mod problem;
+mod pypi;
 mod store;
 
 use std::{
@@ -20,6 +21,7 @@ use bulla_model::spec::Glob;
 use bulla_net::Url;
 
 use self::file::File;
+pub(crate) use self::pypi::Pypi;
 use crate::{
     environment::Environment,
     error::{CliError, Result},
@@ -53,6 +55,8 @@ pub(crate) struct Config {
     pub go: Go,
     /// Where crates are.
     pub cargo: Cargo,
+    /// Where packages of Python are.
+    pub pypi: Pypi,
     /// What is said of registries of images.
     pub oci: Oci,
     /// Stores of others.

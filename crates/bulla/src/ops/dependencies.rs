@@ -23,7 +23,7 @@ use bulla_store::Store;
 use crate::{
     error::{CommandError, Result},
     ops,
-    registry::{Apt, CargoRegistries, Found, GoRegistries, NpmRegistries, PackageRegistries},
+    registry::{Apt, CargoRegistries, Found, GoRegistries, NpmRegistries, PackageRegistries, PypiRegistries},
     session::Session,
 };
 
@@ -203,10 +203,7 @@ impl<'a> Dependencies<'a> {
             Ecosystem::Npm => Box::new(NpmRegistries::read(self.session)?),
             Ecosystem::Go => Box::new(GoRegistries::read(self.session)?),
             Ecosystem::Cargo => Box::new(CargoRegistries::read(self.session)?),
-            _ => {
-                let message = format!("packages of {ecosystem} are not fetched yet");
-                return Err(crate::error::CliError::Option(message).into());
-            }
+            Ecosystem::Pypi => Box::new(PypiRegistries::read(self.session)?),
         };
         let mut machine = Apt::read(self.session)?;
         // Of the machine's settings its proxies and authorities count; its logins are for others.

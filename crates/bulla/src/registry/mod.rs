@@ -12,6 +12,9 @@ mod logins;
 mod netrc;
 mod npm;
 mod packages;
+mod pip;
+mod pypi;
+mod uv;
 
 use std::path::PathBuf;
 
@@ -26,6 +29,7 @@ pub(crate) use self::{
     logins::DockerLogins,
     npm::NpmRegistries,
     packages::{Found, PackageRegistries},
+    pypi::PypiRegistries,
 };
 use crate::{config::Debian, error::Result};
 

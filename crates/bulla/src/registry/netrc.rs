@@ -3,18 +3,11 @@
 //! An entry is for its host, on any port. `default` is not used: it would send a login to whoever is asked. A login goes to another
 //! machine over HTTPS alone, unless the caller knows that the user lets it go in the clear.
 
-use std::{io::ErrorKind, io::Read, path::Path};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bulla_net::{Secret, Url};
 
-use crate::{
-    environment::Environment,
-    error::{CliError, Result},
-};
-
-/// The most bytes of the file.
-const MAX_FILE: u64 = 1 << 20;
+pub(super) use super::packages::settings as text;
+use crate::{environment::Environment, error::Result};
 
 /// The logins of a user, by host.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +81,7 @@ impl Entry {
 }
 
 /// Gives the value of `Authorization` for a name and a word (RFC 7617).
-pub(super) fn basic(name: &str, word: &str) -> Secret {
+fn basic(name: &str, word: &str) -> Secret {
     Secret::new(format!("Basic {}", STANDARD.encode(format!("{name}:{word}"))))
 }
 
@@ -135,20 +128,6 @@ impl Iterator for Words<'_> {
         self.0 = "";
         Some(word)
     }
-}
-
-/// Reads a file of settings; `None` where there is none.
-///
-/// # Errors
-/// When it is there and cannot be read.
-pub(super) fn text(path: &Path) -> Result<Option<String>> {
-    let file = match fs_err::File::open(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        file => file.map_err(CliError::file)?,
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(CliError::file)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
@@ -14,15 +13,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bulla_model::{Fault, Kind};
 use bulla_net::{NetError, Reach, Secret, Url};
 
-use super::{Found, PackageRegistries};
-use crate::{
-    environment::Environment,
-    error::{CliError, Result},
-    session::Session,
+use super::{
+    Found, PackageRegistries,
+    packages::{SettingError, settings},
 };
-
-/// The most bytes of a file of settings.
-const MAX_FILE: u64 = 1 << 20;
+use crate::{environment::Environment, error::Result, session::Session};
 
 /// The registries of npm, as this user on this machine has them.
 #[derive(Debug, Clone, Default)]
@@ -65,21 +60,6 @@ impl Fault for NoRegistry {
     }
 }
 
-/// A line of npm's settings is wrong.
-#[derive(Debug, thiserror::Error)]
-#[error("{}:{line}: {what}", file.display())]
-struct SettingError {
-    file: PathBuf,
-    line: usize,
-    what: String,
-}
-
-impl Fault for SettingError {
-    fn kind(&self) -> Kind {
-        Kind::Environment
-    }
-}
-
 impl NpmRegistries {
     /// Reads the configuration, the environment, and npm's settings where the configuration does not forbid it.
     ///
@@ -96,10 +76,10 @@ impl NpmRegistries {
         if let (None, Some(text)) = (&found.registry, &environment.npm_registry) {
             let file = PathBuf::from("$npm_config_registry");
             found.registry =
-                Some(Url::parse(text).map_err(|error| SettingError { file, line: 1, what: error.to_string() })?);
+                Some(Url::parse(text).map_err(|error| SettingError { file, line: None, what: error.to_string() })?);
         }
         for file in environment.npm_files() {
-            if let Some(text) = read_file(&file)? {
+            if let Some(text) = settings(&file)? {
                 found.take(&file, &text, &|name| lookup(environment, name))?;
             }
         }
@@ -112,7 +92,7 @@ impl NpmRegistries {
         let mut ca_file = None;
         for (number, line) in text.lines().enumerate() {
             let Some((key, value)) = setting(line) else { continue };
-            let wrong = |what: String| SettingError { file: file.to_owned(), line: number + 1, what };
+            let wrong = |what: String| SettingError { file: file.to_owned(), line: Some(number + 1), what };
             let value = expanded(value, variable);
             let url = || Url::parse(&value).map_err(|error| wrong(error.to_string()));
             if key == "registry" {
@@ -244,16 +224,6 @@ fn expanded(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
 
 fn lookup(environment: &Environment, name: &str) -> Option<String> {
     String::from_utf8(environment.secret(name)?).ok()
-}
-
-fn read_file(path: &Path) -> Result<Option<String>> {
-    let file = match fs_err::File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(CliError::file)?,
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(CliError::file)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 #[cfg(test)]

@@ -1,10 +1,17 @@
 //! What is asked of the registries of every ecosystem: where a package is, and as whom it is asked for.
 
-use std::path::PathBuf;
+use std::{
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+};
 
+use bulla_model::{Fault, Kind};
 use bulla_net::{Get, Reach, Secret, Url};
 
-use crate::error::Result;
+use crate::error::{CliError, Result};
+
+/// The most bytes of a file of settings.
+const MAX_FILE: u64 = 1 << 20;
 
 /// The registries of one ecosystem, as this user on this machine has them.
 pub(crate) trait PackageRegistries: Send + Sync {
@@ -50,4 +57,35 @@ impl Found {
     pub(crate) fn get(&self, max_size: u64, accept: Option<&'static str>) -> Get {
         Get { urls: vec![self.url.clone()], reach: self.reach, max_size, accept }
     }
+}
+
+/// A line of a client's settings is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{}: {what}", file.display(), line.map(|line| format!(":{line}")).unwrap_or_default())]
+pub(super) struct SettingError {
+    /// The file, or the variable.
+    pub(super) file: PathBuf,
+    pub(super) line: Option<usize>,
+    /// What is wrong, without any login.
+    pub(super) what: String,
+}
+
+impl Fault for SettingError {
+    fn kind(&self) -> Kind {
+        Kind::Environment
+    }
+}
+
+/// Reads a file of a client's settings; `None` where there is none.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub(super) fn settings(path: &Path) -> Result<Option<String>> {
+    let file = match fs_err::File::open(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        file => file.map_err(CliError::file)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(CliError::file)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -27,6 +27,8 @@ mod npm_attacks;
 mod output;
 mod parts;
 mod platforms;
+mod pypi;
+mod pypi_attacks;
 mod referrers;
 mod registry;
 mod registry_attacks;

@@ -19,10 +19,10 @@ fn registry(project: &language::RealProject) -> (tempfile::TempDir, Mirror) {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test reads how much it is to do")]
 fn a_published_tool_in_rust_is_built_as_its_authors_locked_it_and_runs() {
-    if std::env::var_os("BULLA_CLIENTS").is_none() {
-        return skipped("a tool in Rust", "BULLA_CLIENTS is not set (.ci/full sets it): it compiles for minutes");
+    // It compiles for minutes.
+    if let Err(why) = bulla_testkit::clients() {
+        return skipped("a tool in Rust", &why);
     }
     let Some(published) = language::cargo_project("just", "1.42.4") else { return };
     let Some(mut repo) = DebianRepo::real(&[cargo_package(), "gcc", "libc6-dev"]) else { return };

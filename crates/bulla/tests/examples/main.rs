@@ -9,6 +9,7 @@ mod hermetic;
 mod nginx;
 mod node_service;
 mod private_base;
+mod python_service;
 mod redis;
 mod reproducible;
 mod roots;

@@ -197,3 +197,36 @@ fn files_that_include_one_another_come_to_an_end() {
     let same = Source::of(&[("r0.txt", "-r r1.txt\n-r r1.txt"), ("r1.txt", "")]);
     Pypi::read(&same, &path, &Stage::default()).expect("the control: twice is no circle");
 }
+
+#[test]
+fn denied_scripts_leave_source_packages_out_unless_they_are_allowed() {
+    let all = Released::new("speedups", "1.0", &SPEEDUPS);
+    let deny = |allow: &[&str], pythons: Pythons| {
+        let allow = allow.iter().map(|&name| name.to_owned()).collect();
+        let stage = Stage { pythons, scripts: InstallScripts::Deny { allow } };
+        let path = CleanPath::parse("requirements.txt").expect("a path");
+        let mut pypi = Pypi::read(&Source::of(&[("requirements.txt", &all.required())]), &path, &stage)?;
+        let question = pypi.questions().remove(0);
+        pypi.answer(&question, Some(&all.page())).expect("an answer");
+        Ok::<_, LockFileError>(pypi)
+    };
+    let sources = |pypi: &Pypi| artifacts(pypi).iter().filter(|file| file.ends_with(".tar.gz")).count();
+    let ten = Pythons::exactly(63);
+    let request = Request { method: "GET".to_owned(), path: "/pypi/simple/speedups/".to_owned() };
+    // The control: nothing denied, and denied for others.
+    for allow in [&["Speed_ups", "speedups"][..], &["Speedups"]] {
+        assert_eq!(sources(&deny(allow, ten).expect("a lock file")), 1);
+    }
+    let denied = deny(&["other"], ten).expect("a lock file");
+    assert_eq!(artifacts(&denied), [""; 0]);
+    let told = denied.diagnose(&request).expect("a diagnosis");
+    assert!(told.contains("speedups 1.0 of requirements.txt has no wheel that runs on CPython 3.63"), "{told}");
+    assert!(told.contains("`scripts: {allow: [speedups]}`"), "{told}");
+    let said = denied.answer_to("ERROR: No matching distribution found for speedups==1.0\nCould not find a version that satisfies the requirement speedups==1.0 (from x)");
+    assert!(said.is_some_and(|said| said.contains("`scripts` denies")), "the same to pip's last words");
+    assert_eq!(deny(&[], ten).expect("a lock file").client("http://x").env["PIP_ONLY_BINARY"], ":all:");
+    assert!(!denied.client("http://x").env.contains_key("PIP_ONLY_BINARY"));
+    assert!(
+        !answered(&all.required(), &all).expect("an answer").client("http://x").env.contains_key("PIP_ONLY_BINARY")
+    );
+}

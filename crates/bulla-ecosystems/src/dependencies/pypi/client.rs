@@ -1,14 +1,16 @@
 //! How pip and uv find the repository, and why they were not served.
 
+use bulla_model::spec::InstallScripts;
+
 use super::{
     super::{Client, Request},
     Pypi,
     name::{Kind, normalised},
-    package::Pins,
+    package::{Package, Pins},
 };
 
 /// Says how clients find the repository.
-pub(super) fn client(base: &str) -> Client {
+pub(super) fn client(base: &str, scripts: &InstallScripts) -> Client {
     let index = format!("{base}/pypi/simple/");
     // An empty variable is none to pip and uv, and hides one of an image that the stage starts from.
     let env = [
@@ -40,10 +42,15 @@ pub(super) fn client(base: &str) -> Client {
         ("UV_NO_PROGRESS", "1"),
         ("UV_PYTHON_DOWNLOADS", "never"),
     ];
-    Client {
+    let mut client = Client {
         env: env.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         ..Client::default()
+    };
+    // Nothing else is served either way; pip says at once what it would have built. With exceptions there is no word for it.
+    if matches!(scripts, InstallScripts::Deny { allow } if allow.is_empty()) {
+        client.env.insert("PIP_ONLY_BINARY".to_owned(), ":all:".to_owned());
     }
+    client
 }
 
 /// Says why a client was not served.
@@ -92,6 +99,11 @@ pub(super) fn answer_to(pypi: &Pypi, words: &str) -> Option<String> {
     let (name, version) = (normalised(&wanted[..end])?, wanted[end..].trim_start_matches(['=', '[', ']']));
     let plain = |c: char| c.is_ascii_alphanumeric() || ".+!-_<>=~*".contains(c);
     let has = pypi.versions(&name);
+    let of_name = pypi.reading.packages.iter().find(|package| package.name == name);
+    let served = pypi.locked.artifacts.iter().any(|artifact| artifact.name == name);
+    if let Some(told) = of_name.filter(|_| !served).and_then(|package| denied(pypi, package)) {
+        return Some(told);
+    }
     if has.is_empty()
         || version.is_empty()
         || version.len() > 50
@@ -108,17 +120,37 @@ pub(super) fn answer_to(pypi: &Pypi, words: &str) -> Option<String> {
     ))
 }
 
+/// Says of a package of which only a source package could be served that building it is denied.
+fn denied(pypi: &Pypi, package: &Package) -> Option<String> {
+    let Pins::Files(files) = &package.pins else { return None };
+    let has_source = files.iter().any(|file| file.kind == Kind::Source);
+    (has_source && !super::may_build(&pypi.scripts, &package.name)).then(|| {
+        format!(
+            "{} of {} has no wheel that runs on CPython {}on Linux, x86-64, glibc, and `scripts` denies building it from source, which runs \
+             what it brings. If you trust it: `scripts: {{allow: [{}]}}`",
+            package.shown(),
+            pypi.locked.file,
+            pypi.reading.pythons.shown(),
+            package.name
+        )
+    })
+}
+
 fn unlocked(pypi: &Pypi, name: &str) -> String {
     let lock = &pypi.locked.file;
     let of_name = pypi.reading.packages.iter().find(|package| package.name == name);
     if let Some(package) = of_name {
+        if let Some(told) = denied(pypi, package) {
+            return told;
+        }
         let files = match &package.pins {
             Pins::Files(files) => files.iter().map(|file| file.file.as_str()).take(3).collect::<Vec<_>>().join(", "),
             Pins::Hashes(_) => String::new(),
         };
         return format!(
-            "{} of {lock} has no file that runs on CPython on Linux, x86-64, glibc ({files} …)",
-            package.shown()
+            "{} of {lock} has no file that runs on CPython {}on Linux, x86-64, glibc ({files} …)",
+            package.shown(),
+            pypi.reading.pythons.shown()
         );
     }
     let built: Vec<&str> = pypi

@@ -97,7 +97,7 @@ pub(super) fn read(bytes: &[u8], name: &str, wanted: &dyn Fn(&Hash) -> bool) -> 
 pub(super) fn kept(files: &[Listed]) -> Vec<u8> {
     let files = files.iter().map(|listed| {
         let url = match &listed.place {
-            Place::Registry(path) if !path.starts_with('/') => format!("../{path}"),
+            Place::Registry(path) if !path.starts_with('/') && !has_scheme(path) => format!("../{path}"),
             Place::Registry(reference) | Place::Url(reference) => reference.clone(),
         };
         let hashes: BTreeMap<&str, String> =
@@ -141,7 +141,7 @@ fn place(name: &str, reference: &str, base: Option<&str>) -> Option<Place> {
         return None;
     }
     if has_scheme(reference) {
-        return package::address(reference).ok().map(|(_, url)| Place::Url(url));
+        return package::address(reference).ok().map(|(_, url)| Place::Registry(url));
     }
     if let Some(base) = base {
         // The folder that the page is said to lie in; few registries say so.
@@ -151,7 +151,7 @@ fn place(name: &str, reference: &str, base: Option<&str>) -> Option<Place> {
             Some(path) => path.to_owned(),
             None => joined(&url[origin + 1..], reference),
         };
-        return (!path.starts_with("../")).then(|| Place::Url(format!("{}/{path}", &url[..origin])));
+        return (!path.starts_with("../")).then(|| Place::Registry(format!("{}/{path}", &url[..origin])));
     }
     Some(Place::Registry(match reference.starts_with('/') {
         true => reference.to_owned(),
@@ -315,7 +315,7 @@ mod tests {
             ("../x/x.whl", Some(Place::Registry("x/x.whl".to_owned()))),
             ("../../../x.whl", Some(Place::Registry("../../x.whl".to_owned()))),
             ("/files/x.whl", Some(Place::Registry("/files/x.whl".to_owned()))),
-            ("https://files.example/x.whl", Some(Place::Url("https://files.example/x.whl".to_owned()))),
+            ("https://files.example/x.whl", Some(Place::Registry("https://files.example/x.whl".to_owned()))),
             ("https://me:secret@files.example/x.whl", None),
             ("file:///etc/passwd", None),
             ("//files.example/x.whl", None),
@@ -325,8 +325,8 @@ mod tests {
             assert_eq!(place("flask", reference, None), expected, "{reference}");
         }
         let with_base = |reference| place("flask", reference, Some("https://files.example/a/b/"));
-        assert_eq!(with_base("../x.whl"), Some(Place::Url("https://files.example/a/x.whl".to_owned())));
-        assert_eq!(with_base("/x.whl"), Some(Place::Url("https://files.example/x.whl".to_owned())));
+        assert_eq!(with_base("../x.whl"), Some(Place::Registry("https://files.example/a/x.whl".to_owned())));
+        assert_eq!(with_base("/x.whl"), Some(Place::Registry("https://files.example/x.whl".to_owned())));
         assert_eq!(with_base("../../../x.whl"), None);
     }
 

@@ -29,13 +29,13 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::{CleanPath, Ecosystem};
+use bulla_model::{CleanPath, Ecosystem, spec::InstallScripts};
 
 use self::{
     index::Listed,
     package::{File, Pins, Reading, algorithm, hex, wrong},
 };
-pub use self::{pages::joined, tags::Pythons};
+pub use self::{name::normalised, pages::joined, tags::Pythons};
 use super::{
     Artifact, ArtifactError, Bodies, Client, Files, Hash, LockFileError, Locked, Native, Place, Question, ReadSeek,
     Repository, Request,
@@ -45,10 +45,18 @@ use super::{
 const MAX_LOCK: u64 = 64 << 20;
 
 /// What is known of the stage that a lock file is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stage {
     /// The Pythons that it may have; by default all that are supported.
     pub pythons: Pythons,
+    /// Which packages may be built from source, which runs what they bring.
+    pub scripts: InstallScripts,
+}
+
+impl From<&super::Stage> for Stage {
+    fn from(stage: &super::Stage) -> Self {
+        Self { pythons: stage.pythons, scripts: stage.scripts.clone() }
+    }
 }
 
 /// A lock file of Python's packages.
@@ -64,6 +72,8 @@ pub struct Pypi {
     offered: BTreeSet<String>,
     /// What of the pages was used.
     used: BTreeMap<String, Vec<Listed>>,
+    /// Which of them may be built from source.
+    scripts: InstallScripts,
     /// Those of which a page was read without all the hashes of the lock file.
     incomplete: BTreeSet<usize>,
 }
@@ -85,7 +95,7 @@ impl Pypi {
             let hint = format!("write its content as requirements with hashes by {export}, and name that file");
             return Err(wrong(path, 0, "it is of a kind that is not read yet", &hint));
         }
-        let reading = match name.as_str() {
+        let mut reading = match name.as_str() {
             name if name.ends_with(".lock") => uv::read(&whole(files, path)?, path, stage.pythons)?,
             name if name.ends_with(".toml") => pylock::read(&whole(files, path)?, path, stage.pythons)?,
             _ => requirements::read(files, path, stage.pythons)?,
@@ -95,10 +105,13 @@ impl Pypi {
             let what = "it is for no Python that the stage may have";
             return Err(wrong(path, 0, what, "its `requires-python` must have the version of the stage"));
         }
-        Ok(Self::new(path.clone(), reading))
+        for package in &mut reading.packages {
+            package.formats.sources &= may_build(&stage.scripts, &package.name);
+        }
+        Ok(Self::new(path.clone(), reading, stage.scripts.clone()))
     }
 
-    fn new(file: CleanPath, reading: Reading) -> Self {
+    fn new(file: CleanPath, reading: Reading, scripts: InstallScripts) -> Self {
         let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let (mut open, mut offered) = (BTreeSet::new(), BTreeSet::new());
         for (at, package) in reading.packages.iter().enumerate() {
@@ -112,8 +125,16 @@ impl Pypi {
         }
         offered = &offered - &open;
         let locked = Locked { ecosystem: Ecosystem::Pypi, file, artifacts: Vec::new() };
-        let mut pypi =
-            Self { locked, reading, by_name, open, offered, used: BTreeMap::new(), incomplete: BTreeSet::new() };
+        let mut pypi = Self {
+            locked,
+            reading,
+            by_name,
+            open,
+            offered,
+            used: BTreeMap::new(),
+            scripts,
+            incomplete: BTreeSet::new(),
+        };
         pypi.settle();
         pypi
     }
@@ -211,6 +232,14 @@ impl Pypi {
         }
         package.pins = Pins::Files(files);
         Ok(())
+    }
+}
+
+/// Says whether a package may be built from source.
+fn may_build(scripts: &InstallScripts, name: &str) -> bool {
+    match scripts {
+        InstallScripts::Run => true,
+        InstallScripts::Deny { allow } => allow.iter().any(|allowed| normalised(allowed).as_deref() == Some(name)),
     }
 }
 
@@ -320,7 +349,7 @@ impl Native for Pypi {
     }
 
     fn client(&self, base: &str) -> Client {
-        client::client(base)
+        client::client(base, &self.scripts)
     }
 
     fn diagnose(&self, request: &Request) -> Option<String> {

@@ -11,7 +11,7 @@ pub(super) const MAX_NAME: usize = 255;
 const PACKED: [&str; 6] = [".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz", ".tar"];
 
 /// Normalises a name: lower case, each row of `-`, `_` and `.` one `-` (PEP 503). `None` for what is no name.
-pub(super) fn normalised(name: &str) -> Option<String> {
+pub fn normalised(name: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric();
     let (first, last) = (*name.as_bytes().first()?, *name.as_bytes().last()?);
     if name.len() > MAX_NAME || !plain(first) || !plain(last) {

@@ -97,8 +97,8 @@ fn page(name: &str, entries: &[Entry<'_>]) -> Value {
             file["requires-python"] = json!(requires);
         }
         if let Some(digits) = &entry.metadata {
+            // Under its older name pip 22.3 to 23.0 (Debian 12 has one) fails at it (PEP 714).
             file["core-metadata"] = json!({ "sha256": digits });
-            file["dist-info-metadata"] = json!({ "sha256": digits });
         }
         file
     });

@@ -38,6 +38,30 @@ impl Pythons {
         if minor > NEWEST { Self::NONE } else { Self(u64::MAX << minor) }
     }
 
+    /// Those of which a stage has packages of Debian, by the names and versions of its packages; all, where it has none of them.
+    pub fn of_packages<'a>(packages: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let minor = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+        let found = packages.into_iter().filter_map(|(name, version)| match name.strip_prefix("python3")? {
+            "" | "-minimal" => minor(version.strip_prefix("3.")?),
+            rest => {
+                let rest = rest.strip_prefix('.')?;
+                let rest = rest.strip_suffix("-minimal").unwrap_or(rest);
+                rest.bytes().all(|byte| byte.is_ascii_digit()).then(|| minor(rest)).flatten()
+            }
+        });
+        let all = found.map(Self::exactly).fold(Self::NONE, Self::or);
+        if all.is_empty() { Self::default() } else { all }
+    }
+
+    /// Names the one that it is, with a blank after it; nothing where there are several.
+    pub(super) fn shown(self) -> String {
+        let mut minors = self.minors();
+        match (minors.next(), minors.next()) {
+            (Some(one), None) => format!("3.{one} "),
+            _ => String::new(),
+        }
+    }
+
     /// What both have.
     pub(super) const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
@@ -144,6 +168,22 @@ mod tests {
             ("cp3999", "abi3", "any"),
         ] {
             assert!(runs_on(python, abi, platform).and(eleven).is_empty(), "{python}-{abi}-{platform}");
+        }
+    }
+
+    #[test]
+    fn packages_of_debian_say_which_python_there_is() {
+        let of = |packages: &[(&str, &str)]| Pythons::of_packages(packages.iter().copied());
+        let eleven =
+            [("libc6", "2.36"), ("python3", "3.11.2-1+b1"), ("python3-pip", "23.0.1"), ("python3.11", "3.11.2-6")];
+        assert_eq!(of(&eleven), Pythons::exactly(11));
+        assert_eq!(
+            of(&[("python3", "3.13.5-1"), ("python3.14", "3.14.0-1")]),
+            Pythons::exactly(13).or(Pythons::exactly(14))
+        );
+        assert_eq!(of(&[("python3-minimal", "3.9.2-3")]), Pythons::exactly(9));
+        for unknown in [&[("libpython3.11", "3.11.2"), ("python3.x", "1"), ("python3", "4.0")][..], &[]] {
+            assert_eq!(of(unknown), Pythons::default());
         }
     }
 

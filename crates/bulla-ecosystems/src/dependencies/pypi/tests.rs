@@ -167,7 +167,7 @@ fn a_wheel_for_every_python_leaves_the_source_out() {
 fn a_python_that_is_known_needs_its_own_wheel_alone() {
     let released = Released::new("speedups", "1.0", &SPEEDUPS);
     let source = Source::of(&[("requirements.txt", &released.required())]);
-    let stage = Stage { pythons: Pythons::exactly(13) };
+    let stage = Stage { pythons: Pythons::exactly(13), ..Stage::default() };
     let mut pypi = Pypi::read(&source, &CleanPath::parse("requirements.txt").expect("a path"), &stage).expect("a lock");
     let question = pypi.questions().remove(0);
     pypi.answer(&question, Some(&released.page())).expect("an answer");

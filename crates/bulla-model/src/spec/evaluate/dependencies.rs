@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The kinds of packages whose scripts can be kept from running.
-const DENIES_SCRIPTS: [Ecosystem; 1] = [Ecosystem::Cargo];
+const DENIES_SCRIPTS: [Ecosystem; 2] = [Ecosystem::Pypi, Ecosystem::Cargo];
 /// The most bytes of a name of a package.
 const MAX_NAME: usize = 256;
 
