@@ -3,7 +3,9 @@
 use std::io::{Cursor, Write as _};
 
 use bulla_model::Digest;
-use bulla_testkit::{Deb, DebianRepo, Mirror, Project, Ran, Release, TestEnvironment, debian, process, skipped};
+use bulla_testkit::{
+    Deb, Mirror, Project, Ran, TestEnvironment, debian::Compression, process, python::python_deb, skipped,
+};
 
 use super::world::{World, spec};
 
@@ -217,7 +219,7 @@ fn hosts_of_addresses_are_bounded() {
     build(64).expect("as before").success();
 }
 
-/// The machine's uv, as a package that needs Debian's Python.
+/// The machine's uv, as a package beside the machine's Python.
 fn uv_deb(test: &str) -> Option<Deb> {
     let Ok(uv) = process::output(std::process::Command::new("which").arg("uv")) else {
         skipped(test, "uv is not on the path (pip install uv)");
@@ -228,39 +230,39 @@ fn uv_deb(test: &str) -> Option<Deb> {
         skipped(test, "the uv on the path is a script, and not the program itself");
         return None;
     }
-    Some(Deb::new("uv", "1").depends("libc6, libgcc-s1, python3").file("usr/bin/uv", 0o755, bytes))
+    let deb = Deb::new("uv", "1").compression(Compression::None).file("usr/bin/uv", 0o755, bytes);
+    // What Python is not linked with.
+    let libraries = ["libgcc_s.so.1", "librt.so.1", "libpthread.so.0", "libdl.so.2"]
+        .map(|name| format!("usr/lib/x86_64-linux-gnu/{name}"));
+    let found = libraries.iter().filter_map(|path| Some((path, fs_err::read(format!("/{path}")).ok()?)));
+    Some(found.fold(deb, |deb, (path, bytes)| deb.file(path, 0o755, bytes)))
 }
 
 #[test]
 fn uv_sync_in_a_step_goes_to_the_addresses_of_its_lock_file() {
     let test = "uv sync in a step";
     let Some(uv) = uv_deb(test) else { return };
-    let Some(World { .. }) = World::new(test) else { return };
-    let Some(mut repo) = DebianRepo::real(&["python3", "libgcc-s1"]) else { return };
-    repo.add(&uv);
-    repo.publish_release(&Release::default());
-    let mirror = Mirror::serve(repo.root());
-    let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
-    let world = World { repo, mirror, environment };
-    let wheels = vec![(Wheel::new("secure"), SECURE.to_owned()), (Wheel::new("plain"), PLAIN.to_owned())];
-    let addresses = Addresses::of(world, wheels);
-    let release = debian::codename().expect("Debian");
+    let Some(python) = python_deb(test) else { return };
+    let Some(mut addresses) = Addresses::new(test) else { return };
+    addresses.world.publish(&python);
+    addresses.world.publish(&uv);
     let build = |steps: &[&str]| {
         let project = addresses.project("", steps);
-        let spec = project.read("bulla.yaml");
-        let from = format!("{{debian: {release}, packages: [python3, uv]}}");
-        project.write("bulla.yaml", spec.replace("{debian: trixie, suites: [trixie], packages: [tools]}", &from));
+        let spec = project.read("bulla.yaml").replace("packages: [tools]", "packages: [tools, python3, uv]");
         let needs = "dependencies = [\"secure\", \"plain\"]";
         let file = format!("[project]\nname = \"app\"\nversion = \"1.0\"\nrequires-python = \">=3.9\"\n{needs}\n");
-        project.write("app/pyproject.toml", file);
+        let project = Project::with_spec(&spec).file("app/uv.lock", &addresses.lock).file("app/pyproject.toml", file);
         let ran = addresses.world.build(&project, &[]);
         assert_eq!(project.read("app/uv.lock"), addresses.lock, "the lock file is as it was");
         ran
     };
     let says = ".venv/bin/python -c 'import plain, secure; print(secure.SAYS, plain.SAYS)' >out; cat out";
-    let ran = build(&[&format!("cp uv.lock before; uv sync --frozen; cmp uv.lock before; {says}")]).success();
+    let ran =
+        build(&[&format!("mkdir -p /tmp; cp uv.lock before; uv sync --frozen; busybox cmp uv.lock before; {says}")])
+            .success();
     assert!(ran.stderr.contains("secure 1.0 plain 1.0"), "{}", ran.stderr);
     // The control: by itself, it would go to the host.
-    let ran = build(&["env -u https_proxy -u HTTPS_PROXY -u ALL_PROXY uv sync --frozen; echo >out"]).failure(1);
+    let ran = build(&["mkdir -p /tmp; env -u https_proxy -u HTTPS_PROXY -u ALL_PROXY uv sync --frozen; echo >out"])
+        .failure(1);
     assert!(ran.stderr.contains("files.example"), "{}", ran.stderr);
 }
