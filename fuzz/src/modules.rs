@@ -51,6 +51,10 @@ fn check(native: &dyn Native, bytes: &[u8]) {
         assert!(!text.contains(|c: char| c.is_control() || c.is_whitespace()), "{text:?}");
         for place in &artifact.places {
             let Place::Registry(place) = place else { continue };
+            // Where a registry of cargo says itself that its crates are may be anywhere of HTTP.
+            if ["https://", "http://"].iter().any(|scheme| place.starts_with(scheme)) {
+                continue;
+            }
             assert!(!place.split('/').any(|part| matches!(part, "" | "." | "..")), "{place}");
         }
     }

@@ -122,6 +122,9 @@ fn what_is_not_in_cargo_lock_is_explained() {
 
 #[test]
 fn twenty_updates_by_the_client_itself_are_built_locked() {
+    if let Err(why) = bulla_testkit::clients() {
+        return bulla_testkit::skipped("twenty updates by cargo", &why);
+    }
     let Some(world) = world() else { return };
     if let Err(why) = process::output(Command::new("cargo").arg("--version")) {
         return skipped("twenty updates by cargo", &why);

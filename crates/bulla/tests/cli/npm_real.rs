@@ -25,6 +25,9 @@ fn with_lock_file() -> Project {
 
 #[test]
 fn a_real_registry_with_a_login_for_a_scope_is_used_as_npm_uses_it() {
+    if let Err(why) = bulla_testkit::clients() {
+        return bulla_testkit::skipped("verdaccio", &why);
+    }
     let Some(registry) = Verdaccio::start() else { return };
     let (public, own) = (NpmPackage::new("left-pad", "1.3.0"), NpmPackage::new("@acme/greeting", "1.2.0"));
     registry.publish(&public);
@@ -61,6 +64,9 @@ type Update<'a> = &'a [&'a str];
 #[test]
 fn twenty_updates_by_npm_build_locked_and_leave_the_lock_alone() {
     let test = "twenty updates of dependencies";
+    if let Err(why) = bulla_testkit::clients() {
+        return bulla_testkit::skipped(test, &why);
+    }
     let Some(world) = World::new(test) else { return };
     if !process::exists("npm") {
         return bulla_testkit::skipped(test, "npm is not installed");

@@ -16,4 +16,5 @@ mod roots;
 mod signed_tag;
 mod trixie;
 mod two_platforms;
+mod vite_site;
 mod world;

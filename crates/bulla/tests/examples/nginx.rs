@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use bulla_testkit::process::{self, Background};
+use bulla_testkit::{
+    Project,
+    process::{self, Background},
+};
 
 use crate::world::{World, build, project, skopeo, unpack};
 
@@ -15,10 +18,18 @@ fn nginx_from_packages_alone_serves_a_page_as_an_ordinary_user() {
     let project = project("nginx-light", &["site/nginx.conf", "site/html/index.html"]);
     build(&world.environment, &project);
     skopeo(&project, "65532");
-    let Some((root, _folder)) = unpack(&project) else { return };
+    if let Some(page) = served(&project) {
+        assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("nobody is root"), "{page}");
+    }
+}
+
+/// Runs the nginx of a built image, and gives the page that it serves at `/`. `None`, after it was said, where that cannot be done.
+pub(crate) fn served(project: &Project) -> Option<String> {
+    let (root, _folder) = unpack(project)?;
     // Its own file system as its root, and a user who may write in /tmp alone. Namespaces are for those who may make them.
     if !process::is_root() {
-        return bulla_testkit::skipped("nginx running", "chroot needs root");
+        bulla_testkit::skipped("nginx running", "chroot needs root");
+        return None;
     }
     for (link, target) in [("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")] {
         fs_err::create_dir_all(root.join("dev")).expect("a folder");
@@ -38,8 +49,7 @@ fn nginx_from_packages_alone_serves_a_page_as_an_ordinary_user() {
     .expect("it starts");
     let up = server.wait_until(Duration::from_secs(20), || get(port).is_some());
     assert!(up, "{}", fs_err::read_to_string(&log).unwrap_or_default());
-    let page = get(port).expect("an answer");
-    assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("nobody is root"), "{page}");
+    Some(get(port).expect("an answer"))
 }
 
 fn get(port: u16) -> Option<String> {

@@ -1,0 +1,45 @@
+//! A front end of more than three hundred packages, of which one alone may run code when it is installed.
+
+use bulla_testkit::{DebianRepo, Mirror, Release, TestEnvironment, npm::real_npm};
+
+use crate::world::{build, example, project, skopeo};
+
+const FILES: [&str; 11] = [
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "vite.config.ts",
+    "eslint.config.js",
+    "nginx.conf",
+    "index.html",
+    "src/main.tsx",
+    "src/App.tsx",
+    "src/seal.ts",
+    "src/seal.test.ts",
+];
+
+#[test]
+fn a_front_end_is_built_twice_the_same_by_the_ordinary_tools_and_is_served() {
+    if let Err(why) = bulla_testkit::clients() {
+        return bulla_testkit::skipped("a front end by Vite", &why);
+    }
+    let Some(mut repo) = DebianRepo::real(&["nodejs", "npm", "nginx-light"]) else { return };
+    repo.publish_release(&Release::default());
+    let Some(packages) = real_npm(&example("vite-site").join("package-lock.json")) else { return };
+    let (packages, mirror) = (Mirror::serve(packages), Mirror::serve(repo.root()));
+    let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
+    let config = fs_err::read_to_string(environment.config()).expect("the configuration");
+    environment.write_config(&format!("{config}[registry.npm]\nnpmrc = false\nregistry = \"{}/\"\n", packages.url()));
+    let project = project("vite-site", &FILES);
+    let before = project.read("package-lock.json");
+    assert!(before.matches("\"integrity\"").count() > 250, "it is a large one");
+    let digest = build(&environment, &project);
+    assert_eq!(project.read("package-lock.json"), before, "the lock file is as it was");
+    let again = environment.run(&project, &["build", "--no-cache"]).success();
+    assert_eq!(again.stdout.trim_end(), digest);
+    skopeo(&project, "65532");
+    if let Some(page) = crate::nginx::served(&project) {
+        assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("<title>Seals</title>"), "{page}");
+        assert!(page.contains("/assets/index-"), "what Vite made is in it: {page}");
+    }
+}
