@@ -20,6 +20,9 @@ fn fetched() -> Option<(Project, TestEnvironment)> {
 
 #[test]
 fn a_service_in_go_is_built_with_nothing_but_a_loopback_and_answers() {
+    if let Err(why) = bulla_testkit::clients() {
+        return bulla_testkit::skipped("a service in Go", &why);
+    }
     let Some((project, mut environment)) = fetched() else { return };
     if process::is_root() && process::exists("unshare") && process::exists("ip") {
         environment = environment.through(&["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"]);
