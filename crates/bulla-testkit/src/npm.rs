@@ -254,7 +254,10 @@ fn fetch_real(lock: &Path, folder: &Path) -> Result<(), String> {
         let version = entry["version"].as_str().unwrap_or_default();
         let base = name.rsplit('/').next().unwrap_or_default();
         let path = folder.join(format!("{name}/-/{base}-{version}.tgz"));
-        if entry["optional"] != true && !path.is_file() {
+        // Of what is optional, what other platforms alone have is not needed.
+        let lacks = |field: &str, own: &str| entry[field].as_array().is_some_and(|all| !all.contains(&own.into()));
+        let foreign = lacks("os", "linux") || lacks("cpu", "x64") || lacks("libc", "glibc");
+        if !foreign && !path.is_file() {
             missing.insert(format!("{name}@{version}"), path);
         }
     }
