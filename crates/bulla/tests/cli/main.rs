@@ -18,6 +18,7 @@ mod git_signed;
 mod go;
 mod go_attacks;
 mod init;
+mod languages;
 mod lock;
 mod lock_attacks;
 mod manual;

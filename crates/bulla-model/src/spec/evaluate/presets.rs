@@ -10,8 +10,8 @@ use crate::{
     spec::{
         Name, PackageRequest, Spec, SpecErrors, preset,
         written::{
-            Codename, DependencyKeys, EnvName, LanguageVersion, LanguageWord, LockFile, RunText, Scalar, SpecKeys,
-            StageFrom, StageKeys, StepKeys, StepText, Value,
+            Codename, Component, DependencyKeys, EnvName, LanguageVersion, LanguageWord, LockFile, RunText, Scalar,
+            SpecKeys, StageFrom, StageKeys, StepKeys, StepText, Suite, Value,
         },
     },
     yaml::{At, Document, Problem},
@@ -71,10 +71,8 @@ impl Context<'_> {
     pub(super) fn presets(&mut self, keys: &mut SpecKeys) -> Vec<Edit> {
         let mut edits = Vec::new();
         let release = keys.image.from.debian.clone();
-        for stage in std::mem::take(&mut keys.stages) {
-            let (name, mut stage) = stage;
-            self.stage_preset(&mut stage, release.as_ref(), &mut edits);
-            keys.stages.insert(name, stage);
+        for stage in keys.stages.values_mut() {
+            self.stage_preset(stage, release.as_ref(), &mut edits);
         }
         self.image_preset(keys, &mut edits);
         edits
@@ -94,16 +92,7 @@ impl Context<'_> {
         self.add_packages(&mut from.value.packages, packages, &written);
         let debian = from.value.debian.get_or_insert_with(|| usual_release(&written));
         let mut parts = vec![format!("debian: {}", debian.0), packages_text(&from.packages)];
-        let lists = [
-            from.suites
-                .as_ref()
-                .map(|list| (list, "suites"))
-                .map(|(list, key)| (key, list.iter().map(|suite| suite.0.clone()).collect::<Vec<_>>())),
-            from.components
-                .as_ref()
-                .map(|list| ("components", list.iter().map(|component| component.0.clone()).collect())),
-        ];
-        parts.extend(lists.into_iter().flatten().map(|(key, list)| format!("{key}: [{}]", list.join(", "))));
+        parts.extend(release_texts(from.suites.as_ref(), from.components.as_ref()));
         parts.extend(from.scripts.as_ref().map(|scripts| format!("scripts: {}", self.piece(&scripts.span))));
         edits.push(Edit { span: self.whole(from), text: format!("{{{}}}", parts.join(", ")) });
     }
@@ -254,16 +243,7 @@ impl Context<'_> {
         if !from.packages.is_empty() || from.debian.is_some() {
             parts.push(packages_text(&from.packages));
         }
-        if let Some(list) = &from.suites {
-            parts.push(format!(
-                "suites: [{}]",
-                list.iter().map(|suite| suite.0.as_str()).collect::<Vec<_>>().join(", ")
-            ));
-        }
-        if let Some(list) = &from.components {
-            let list: Vec<&str> = list.iter().map(|component| component.0.as_str()).collect();
-            parts.push(format!("components: [{}]", list.join(", ")));
-        }
+        parts.extend(release_texts(from.suites.as_ref(), from.components.as_ref()));
         let key = self.text[..from.span.start].rfind("from").unwrap_or(from.span.start);
         let between = if flow { ", ".to_owned() } else { format!("\n{}", self.indent(key)) };
         let further: String = further.iter().map(|line| format!("{between}{line}")).collect();
@@ -299,6 +279,13 @@ impl Context<'_> {
 /// The release where nothing names one.
 fn usual_release(written: &Written) -> At<Codename> {
     At { span: written.language.span.clone(), flow: false, value: Codename(preset::RELEASE.to_owned()) }
+}
+
+/// Says which parts of a release are meant, where that is written.
+fn release_texts(suites: Option<&At<Vec<At<Suite>>>>, components: Option<&At<Vec<At<Component>>>>) -> Vec<String> {
+    let suites = suites.map(|list| ("suites", list.iter().map(|suite| suite.0.as_str()).collect::<Vec<_>>()));
+    let components = components.map(|list| ("components", list.iter().map(|one| one.0.as_str()).collect::<Vec<_>>()));
+    suites.into_iter().chain(components).map(|(key, list)| format!("{key}: [{}]", list.join(", "))).collect()
 }
 
 fn packages_text(packages: &[At<PackageRequest>]) -> String {
@@ -394,6 +381,7 @@ image:
         for language in ["node", "python", "rust", "go", "java", "c"] {
             for from in [
                 format!("{{language: {language}}}"),
+                format!("{{language: {language}, suites: [bookworm], components: [main, contrib], debian: bookworm}}"),
                 format!("\n      language: {language}\n      packages:\n        - git  # more"),
             ] {
                 for steps in [
