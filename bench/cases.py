@@ -13,6 +13,7 @@ import time
 import tomllib
 
 from measure import Failed, Table, events, median, paired, run, shown, spawn
+import packages
 from peers import Docker, Registry, debian_source, dockerfile, have, sources_list
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -54,8 +55,9 @@ class Bench:
         self.runs, self.suite, self.table = runs, codename(), Table()
         os.makedirs(WORK, exist_ok=True)
         essential = subprocess.run(["dpkg-query", "-Wf", "${Package} ${Essential}\n"], capture_output=True, text=True)
-        essential = [line.split()[0] for line in essential.stdout.splitlines() if line.endswith(" yes")]
-        argv = [f"{RELEASE}/bulla-mirror", f"{WORK}/mirror", str(PORT), *PACKAGES, *essential]
+        self.essential = [line.split()[0] for line in essential.stdout.splitlines() if line.endswith(" yes")]
+        self.work, self.root, self.release, self.bulla = WORK, ROOT, RELEASE, BULLA
+        argv = [f"{RELEASE}/bulla-mirror", f"{WORK}/mirror", str(PORT), *PACKAGES, *self.essential]
         self.mirror = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         if not self.mirror.stdout.readline().startswith("http"):
             sys.exit("the mirror did not start")
@@ -559,7 +561,7 @@ def warm(bench, address, place):
 
 
 CASES = {case.__name__: case for case in [start, hello, again, tree, roots, scripts, layers, memory, steps, sources, redis, export,
-                                          registry, edit, ci]}
+                                          registry, edit, ci, *packages.CASES]}
 
 
 def main():
