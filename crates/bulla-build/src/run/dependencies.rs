@@ -15,7 +15,7 @@ use bulla_ecosystems::dependencies::{
     ReadSeek, Script, pypi::Pythons,
 };
 use bulla_model::{
-    CleanPath, Digest, Ecosystem, Origin,
+    Address, CleanPath, Digest, Ecosystem, Origin,
     plan::{PlannedBase, PlannedStage},
     spec::{InstallScripts, Name},
 };
@@ -61,6 +61,8 @@ pub(crate) struct LockFile {
     client: Client,
     /// Whether its client goes to addresses of the file, so that the step needs the proxy.
     proxied: bool,
+    /// Where else its client looks for parts of the repository.
+    mirrored: Vec<(Address, &'static str)>,
     prepared: Mutex<Option<Arc<Prepared>>>,
 }
 
@@ -185,17 +187,19 @@ impl LockFile {
         for (what, text) in [("beside", native.beside()), ("client", format!("{client:?}"))] {
             pins.push_str(&format!("{what} {}\n", Digest::of(text)));
         }
-        let addresses = native.addresses();
-        let proxied = !addresses.is_empty();
+        let (addresses, mirrored) = (native.addresses(), native.mirrored());
+        let proxied = !addresses.is_empty() || !mirrored.is_empty();
         if proxied {
             let places = addresses.iter().map(|(address, artifact)| format!("{address} {artifact}\n"));
+            let places = places.chain(mirrored.iter().map(|(address, below)| format!("{address} {below}\n")));
             pins.push_str(&format!("proxy {}\n", Digest::of(places.collect::<String>() + &proxy::text())));
         }
         if let InstallScripts::Deny { allow } = scripts {
             pins.push_str(&format!("scripts {}\n", serde_json::json!(allow)));
         }
         let digest = Digest::of(&pins);
-        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, proxied, prepared: Mutex::default() }
+        let (native, prepared) = (Mutex::new(native), Mutex::default());
+        Self { title, ecosystem, native, pins, digest, client, proxied, mirrored, prepared }
     }
 
     /// Has everything that it names, and nothing is done twice.
@@ -280,7 +284,10 @@ impl LockFile {
     }
 
     fn diagnose(&self, method: &str, path: &str) -> Option<String> {
-        let request = dependencies::Request { method: method.to_owned(), path: path.to_owned() };
+        let below =
+            |(address, below): &(Address, &str)| Some(format!("{below}{}", path.strip_prefix(&address.to_string())?));
+        let path = self.mirrored.iter().find_map(below).unwrap_or_else(|| path.to_owned());
+        let request = dependencies::Request { method: method.to_owned(), path };
         self.native.lock().unwrap_or_else(PoisonError::into_inner).diagnose(&request)
     }
 }
@@ -348,11 +355,23 @@ pub(crate) fn give(
         }
     }
     let mut mounted: BTreeMap<PathBuf, (Vec<u8>, u32)> = BTreeMap::new();
-    for file in files {
-        let prepared = file.prepared(context)?;
+    let all = files.iter().map(|file| Ok((file, file.prepared(context)?))).collect::<Result<Vec<_>, BuildError>>()?;
+    for (file, prepared) in &all {
         for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
             answers.add(file, route, material)?;
         }
+    }
+    for (address, below) in files.iter().flat_map(|file| &file.mirrored) {
+        for (file, prepared) in &all {
+            for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
+                if let (None, Some(rest)) = (&route.origin, route.path.strip_prefix(below)) {
+                    let (origin, path) = (Some(address.origin.clone()), format!("{}{rest}", address.path));
+                    answers.add(file, &Route { origin, path, ..route.clone() }, material)?;
+                }
+            }
+        }
+    }
+    for file in files {
         file.check_variables(own.iter())?;
         for (name, value) in &file.client.env {
             env.entry(name.clone()).or_insert_with(|| value.clone());

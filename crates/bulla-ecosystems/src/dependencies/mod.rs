@@ -257,6 +257,12 @@ pub trait Native: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Gives the addresses of registries to which the client goes because the project's own files name them, each with the path of
+    /// [`Native::repository`] that is answered below it, by the proxy. They are what the lock file says, as those of [`Native::addresses`].
+    fn mirrored(&self) -> Vec<(Address, &'static str)> {
+        Vec::new()
+    }
+
     /// Says why a client was not served, when that can be told: what it asked for, what the lock has, what to do.
     fn diagnose(&self, request: &Request) -> Option<String>;
 
