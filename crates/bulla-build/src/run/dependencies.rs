@@ -26,6 +26,7 @@ use bulla_store::{Scratch, Store};
 use super::{
     BuildError,
     context::Context,
+    folders::{self, Laid},
     proxy,
     record::{Action, FORMAT, Refused},
     stages::{ReadSource, Stages, internal, place_of},
@@ -83,6 +84,8 @@ struct Prepared {
     routes: Vec<Route>,
     /// Which package each route gives, by its package URL and SHA-256, where it gives one.
     materials: Vec<Option<(String, Digest)>>,
+    /// What lies in folders.
+    laid: Vec<Laid>,
 }
 
 /// Reads files of a source out of the store.
@@ -233,7 +236,8 @@ impl LockFile {
             return Err(denial(&self.title, &denied).into());
         }
         let repository = native.repository(&bodies, &base())?;
-        let mut prepared = Prepared::default();
+        let laid = folders::unpack(context, &**native, &digests)?;
+        let mut prepared = Prepared { laid, ..Prepared::default() };
         let blob = |place: usize| {
             let artifact = native.locked().artifacts.get(place).zip(digests.get(place));
             let (artifact, digest) = artifact.ok_or_else(|| internal("an artifact that a lock file does not name"))?;
@@ -283,6 +287,11 @@ impl LockFile {
         })
     }
 
+    /// Forgets what was made ready, of which something is gone.
+    fn forget(&self) {
+        *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn diagnose(&self, method: &str, path: &str) -> Option<String> {
         let below =
             |(address, below): &(Address, &str)| Some(format!("{below}{}", path.strip_prefix(&address.to_string())?));
@@ -315,6 +324,8 @@ pub(crate) struct Given {
     pub(crate) binds: Vec<Bind>,
     /// Which package each route of the table gives.
     materials: Vec<Option<(String, Digest)>>,
+    /// The packages that lie in folders, each by its package URL.
+    pub(crate) laid: BTreeMap<String, Digest>,
     /// What of the certificates of the proxy may stay nowhere; empty where there is none.
     pub(crate) marks: Secrets,
     /// What is bound, and is gone with this.
@@ -407,7 +418,22 @@ pub(crate) fn give(
     };
     let blobs = Some(context.store.blobs().to_owned());
     let table = Table { blobs, routes: answers.routes, identity: authority.map(|authority| authority.identity) };
-    Ok(Some(Given { table, binds, materials: answers.materials, marks, _folder: folder }))
+    let (folders, laid) = match lay(context, files) {
+        // Trees that are gone, or do not verify, are unpacked again.
+        Err(error) if error.is_gone() => {
+            files.iter().for_each(|file| file.forget());
+            lay(context, files)?
+        }
+        other => other?,
+    };
+    binds.extend(folders);
+    Ok(Some(Given { table, binds, materials: answers.materials, laid, marks, _folder: folder }))
+}
+
+/// Makes the folders of lock files, together where they are the same.
+fn lay(context: &Context<'_>, files: &[Arc<LockFile>]) -> Result<(Vec<Bind>, BTreeMap<String, Digest>), BuildError> {
+    let prepared = files.iter().map(|file| file.prepared(context)).collect::<Result<Vec<_>, _>>()?;
+    folders::lay(context, files.iter().zip(&prepared).map(|(file, ready)| (file.title.as_str(), &ready.laid[..])))
 }
 
 /// Makes the authority for the hosts that routes have, where there are any.

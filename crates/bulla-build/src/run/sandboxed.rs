@@ -202,6 +202,7 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     let mut record = record.masked(context.secrets);
     if let (Some(given), Some(report)) = (&given, &report) {
         record.pulled = given.pulled(report);
+        record.laid.clone_from(&given.laid);
     }
     if let Some(search) = &search.secrets {
         confidential::search_kept(search, run.title, &record, &log)?;
@@ -375,6 +376,7 @@ fn record(outcome: &Outcome, refusals: Vec<Refused>) -> RunRecord {
         capabilities: BTreeMap::new(),
         caches: Vec::new(),
         pulled: BTreeMap::new(),
+        laid: BTreeMap::new(),
         scripts: BTreeSet::new(),
     }
 }
