@@ -242,6 +242,9 @@ pub struct RunRecord {
     /// The packages of lock files that it was given, by package URL, with their SHA-256: its materials.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pulled: BTreeMap<String, Digest>,
+    /// The registries whose answers were pinned when the step was observed, by no lock file.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub observed: BTreeSet<String>,
     /// The scripts of packages that ran and that were denied, where its stage denies some; best effort, as [`Self::executed`] is.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub scripts: BTreeSet<Script>,
