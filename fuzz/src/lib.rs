@@ -82,6 +82,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pylock", pypi::pylock),
     ("simple_index", pypi::simple_index),
     ("wheel", pypi::wheel),
+    ("maven_path", modules::maven_path),
 ];
 
 /// Finds a target by its name.

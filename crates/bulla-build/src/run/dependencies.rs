@@ -11,13 +11,13 @@ use std::{
 };
 
 use bulla_ecosystems::dependencies::{
-    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Place, Question,
-    ReadSeek, Script, pypi::Pythons,
+    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Observed, Place,
+    Question, ReadSeek, Script, pypi::Pythons,
 };
 use bulla_model::{
     Address, CleanPath, Digest, Ecosystem, Origin,
     plan::{PlannedBase, PlannedStage},
-    spec::{InstallScripts, Name},
+    spec::{Dependency, InstallScripts, Name},
 };
 use bulla_sandbox::{Bind, Executed};
 use bulla_serve::{Authority, Body, MAX_HOSTS, Report, Route, Table};
@@ -122,7 +122,9 @@ impl Stages<'_> {
         for (ecosystem, dependency) in all {
             let place = format!("/{}", place_of(&dependency.source)?);
             let pythons = if *ecosystem == Ecosystem::Pypi { self.pythons(&stage.base) } else { Pythons::default() };
-            let of_stage = dependencies::Stage { platform, place, scripts: dependency.scripts.clone(), pythons };
+            let observed = self.observed(stage, *ecosystem, dependency)?;
+            let scripts = dependency.scripts.clone();
+            let of_stage = dependencies::Stage { platform, place, scripts, pythons, observed };
             let key = (*ecosystem, dependency.source.clone(), dependency.file.clone(), of_stage);
             if let Some(file) = known.get(&key) {
                 files.push(Arc::clone(file));
@@ -143,6 +145,34 @@ impl Stages<'_> {
 }
 
 impl Stages<'_> {
+    /// Gives what was observed of dependencies that no lock file pins; while they are observed, nothing.
+    fn observed(
+        &self,
+        stage: &PlannedStage,
+        ecosystem: Ecosystem,
+        dependency: &Dependency,
+    ) -> Result<Arc<Observed>, LockFileError> {
+        if !ecosystem.is_observed() {
+            return Ok(Arc::default());
+        }
+        let name = &stage.name;
+        let is_observed = self.context.observing.is_some_and(|observing| observing.covers(stage));
+        let answers = stage.observed.get(&ecosystem).filter(|_| !is_observed);
+        if answers.is_none() && !is_observed {
+            return Err(LockFileError {
+                file: dependency.to_string(),
+                line: None,
+                what: format!(
+                    "nothing says what the steps of {name} may have of {ecosystem}: they were never observed"
+                ),
+                hints: vec![format!(
+                    "run `bulla lock --observe {name}`: it runs the stage once, passes on what {ecosystem} asks for, and pins it in bulla.lock"
+                )],
+            });
+        }
+        Ok(Arc::new(Observed { stage: name.to_string(), answers: answers.cloned().unwrap_or_default() }))
+    }
+
     /// Gives the Pythons that a stage may have: those of its packages, where it starts from packages.
     fn pythons(&self, base: &PlannedBase) -> Pythons {
         match base {
@@ -530,6 +560,12 @@ pub(crate) fn refused(files: &[Arc<LockFile>], report: &Report) -> Vec<Refused> 
         }
     });
     refused.collect()
+}
+
+/// Gives the registries of which nothing but observed answers is pinned.
+pub(crate) fn observed(files: &[Arc<LockFile>]) -> BTreeSet<String> {
+    let all = files.iter().map(|file| file.ecosystem).filter(|ecosystem| ecosystem.is_observed());
+    all.map(|ecosystem| ecosystem.to_string()).collect()
 }
 
 /// Gives the scripts of packages among the programs that a command started, each once.

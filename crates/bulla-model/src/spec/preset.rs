@@ -19,7 +19,9 @@ impl Language {
             Self::Rust => vec!["cargo".to_owned(), pinned("rustc", version, "V.*")],
             Self::Go => vec![pinned("golang-go", version, "2:V~*")],
             Self::Java => {
-                vec![version.map_or_else(|| "default-jdk-headless".to_owned(), |v| format!("openjdk-{v}-jdk-headless"))]
+                let jdk =
+                    version.map_or_else(|| "default-jdk-headless".to_owned(), |v| format!("openjdk-{v}-jdk-headless"));
+                vec![jdk, "maven".to_owned()]
             }
             Self::C => {
                 let compilers = ["gcc", "g++"].map(|compiler| pinned(compiler, version, "4:V.*"));
@@ -81,7 +83,8 @@ impl Language {
             Self::Python => Some(("pypi", "requirements.txt")),
             Self::Rust => Some(("cargo", "Cargo.lock")),
             Self::Go => Some(("go", "go.sum")),
-            Self::Java | Self::C => None,
+            Self::Java => Some(("maven", "pom.xml")),
+            Self::C => None,
         }
     }
 

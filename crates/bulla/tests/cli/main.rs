@@ -22,6 +22,8 @@ mod languages;
 mod lock;
 mod lock_attacks;
 mod manual;
+mod maven;
+mod maven_attacks;
 mod modules;
 mod npm;
 mod npm_attacks;
