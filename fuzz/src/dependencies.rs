@@ -10,7 +10,8 @@ struct OneFile<'a>(&'a [u8]);
 
 impl Files for OneFile<'_> {
     fn read(&self, path: &CleanPath, _: u64) -> io::Result<Option<Vec<u8>>> {
-        Ok((path.as_bytes() == b"package-lock.json").then(|| self.0.to_vec()))
+        let is_it = [b"package-lock.json".as_slice(), b"pnpm-lock.yaml"].contains(&path.as_bytes());
+        Ok(is_it.then(|| self.0.to_vec()))
     }
 }
 
@@ -23,7 +24,11 @@ impl Bodies for OneBody<'_> {
 }
 
 fn read(bytes: &[u8]) -> Option<Npm> {
-    let file = CleanPath::parse("package-lock.json").expect("a clean path");
+    read_as("package-lock.json", bytes)
+}
+
+fn read_as(name: &str, bytes: &[u8]) -> Option<Npm> {
+    let file = CleanPath::parse(name).expect("a clean path");
     match Npm::read(&OneFile(bytes), &file, &Stage::default()) {
         Ok(npm) => Some(npm),
         Err(error) => {
@@ -35,7 +40,21 @@ fn read(bytes: &[u8]) -> Option<Npm> {
 
 /// A lock file of npm: names cannot climb, and everything has a hash and a place.
 pub(crate) fn npm_lock(bytes: &[u8]) {
-    let Some(npm) = read(bytes) else { return };
+    if let Some(npm) = read(bytes) {
+        check(&npm);
+    }
+}
+
+/// A lock file of pnpm: the same.
+pub(crate) fn pnpm_lock(bytes: &[u8]) {
+    if let Some(npm) = read_as("pnpm-lock.yaml", bytes) {
+        check(&npm);
+    }
+}
+
+fn check(npm: &Npm) {
+    let count = npm.locked().artifacts.len();
+    assert!(npm.addresses().iter().all(|(_, artifact)| *artifact < count));
     for artifact in &npm.locked().artifacts {
         assert!(!artifact.hashes.is_empty() && !artifact.places.is_empty(), "{artifact:?}");
         for place in &artifact.places {

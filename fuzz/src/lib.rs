@@ -71,6 +71,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("packed", lent::packed),
     ("bundle", lent::bundle),
     ("npm_lock", dependencies::npm_lock),
+    ("pnpm_lock", dependencies::pnpm_lock),
     ("npm_package", dependencies::npm_package),
     ("secret", secret::secret),
     ("go_sum", modules::go_sum),

@@ -32,6 +32,7 @@ mod npm_stores;
 mod output;
 mod parts;
 mod platforms;
+mod pnpm;
 mod proxy;
 mod pypi;
 mod pypi_attacks;

@@ -291,6 +291,15 @@ mod tests {
         assert_eq!(steps(&spec), ["npm ci", "npm run build", "npm prune --omit=dev"]);
         assert_eq!(spec.image.entrypoint, ["/usr/bin/node", "/app/dist/main.js"]);
         assert!(text.lines().count() <= 16, "{text}");
+        let (text, spec) = starter(&[("package.json", package), ("pnpm-lock.yaml", "")]);
+        assert!(
+            text.contains("{npm: pnpm-lock.yaml}") && text.contains("npm install --prefix tools pnpm@10"),
+            "{text}"
+        );
+        assert_eq!(
+            steps(&spec)[1..3],
+            ["tools/node_modules/.bin/pnpm install --frozen-lockfile", "tools/node_modules/.bin/pnpm run build"]
+        );
         let (text, spec) = starter(&[("package.json", "{\"main\": \"../../etc/passwd\"}")]);
         assert_eq!(spec.image.entrypoint[1], "/app/index.js");
         assert!(text.contains("npm install"), "{text}");
