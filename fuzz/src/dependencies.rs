@@ -2,7 +2,7 @@
 
 use std::io::{self, Cursor};
 
-use bulla_ecosystems::dependencies::{Bodies, Body, Files, Native, Place, ReadSeek, Request, Stage, npm::Npm};
+use bulla_ecosystems::dependencies::{Bodies, Body, Files, Hash, Native, Place, ReadSeek, Request, Stage, npm::Npm};
 use bulla_model::CleanPath;
 
 /// One file of a source.
@@ -10,7 +10,7 @@ struct OneFile<'a>(&'a [u8]);
 
 impl Files for OneFile<'_> {
     fn read(&self, path: &CleanPath, _: u64) -> io::Result<Option<Vec<u8>>> {
-        let is_it = [b"package-lock.json".as_slice(), b"pnpm-lock.yaml"].contains(&path.as_bytes());
+        let is_it = [b"package-lock.json".as_slice(), b"pnpm-lock.yaml", b"yarn.lock"].contains(&path.as_bytes());
         Ok(is_it.then(|| self.0.to_vec()))
     }
 }
@@ -50,6 +50,19 @@ pub(crate) fn pnpm_lock(bytes: &[u8]) {
     if let Some(npm) = read_as("pnpm-lock.yaml", bytes) {
         check(&npm);
     }
+}
+
+/// A lock file of yarn, of either form: the same.
+pub(crate) fn yarn_lock(bytes: &[u8]) {
+    if let Some(npm) = read_as("yarn.lock", bytes) {
+        check(&npm);
+    }
+}
+
+/// An archive that yarn would make a zip archive of: whatever it is, it can be said that it is another one.
+pub(crate) fn yarn_zip(bytes: &[u8]) {
+    let some = Hash::YarnZip([0; 64]);
+    assert!(!some.matches(&mut Cursor::new(bytes)).expect("it is read"));
 }
 
 fn check(npm: &Npm) {

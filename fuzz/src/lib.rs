@@ -72,6 +72,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bundle", lent::bundle),
     ("npm_lock", dependencies::npm_lock),
     ("pnpm_lock", dependencies::pnpm_lock),
+    ("yarn_lock", dependencies::yarn_lock),
+    ("yarn_zip", dependencies::yarn_zip),
     ("npm_package", dependencies::npm_package),
     ("secret", secret::secret),
     ("go_sum", modules::go_sum),

@@ -107,6 +107,11 @@ impl Language {
                 "**/.npmrc",
                 "patches/**",
             ]),
+            (Self::Node, ["yarn" | "yarnpkg", "install", rest @ ..])
+                if rest.iter().all(|word| word.starts_with('-')) =>
+            {
+                Some(&["**/package.json", "yarn.lock", ".yarnrc", ".yarnrc.yml", ".yarn/**", "**/.npmrc", "patches/**"])
+            }
             (Self::Python, ["python3", "-m", "venv", VENV]) => Some(&[]),
             (Self::Python, ["pip", "install", rest @ ..] | ["uv", "pip", "sync", rest @ ..]) if of_the_lock(rest) => {
                 Some(&["**/*requirements*.txt", "requirements/**", "pylock*.toml"])

@@ -54,6 +54,7 @@ mod workspace_since;
 #[path = "../attacks/world.rs"]
 #[allow(dead_code, reason = "the attacks use the rest of it")]
 mod world;
+mod yarn;
 
 use bulla_testkit::{Deb, DebianRepo, Mirror, Project, Release, TestEnvironment};
 

@@ -16,27 +16,38 @@ pub(super) enum Tool {
     Npm,
     /// pnpm: `pnpm-lock.yaml`.
     Pnpm,
+    /// yarn 1: `yarn.lock` of version 1.
+    Yarn1,
+    /// yarn 2 and later: `yarn.lock` with `__metadata`.
+    Yarn,
 }
 
 impl Tool {
-    /// Says whose lock file it is, by its name.
+    /// Says whose lock file it is, by its name; that of yarn by its content.
     ///
     /// # Errors
     /// When it is of a client whose lock files are not read.
-    pub(super) fn of(file: &CleanPath) -> Result<Self, LockFileError> {
-        let other = |what: &str| {
-            Err(LockFileError {
+    pub(super) fn of(file: &CleanPath, text: &str) -> Result<Self, LockFileError> {
+        match file.name() {
+            b"bun.lock" | b"bun.lockb" => Err(LockFileError {
                 file: file.to_string(),
                 line: None,
-                what: format!("it is a lock file of {what}, which is not read"),
-                hints: vec!["lock by npm or pnpm".to_owned()],
-            })
-        };
-        match file.name() {
-            b"yarn.lock" => other("yarn"),
-            b"bun.lock" | b"bun.lockb" => other("bun"),
+                what: "it is a lock file of bun, which is not read".to_owned(),
+                hints: vec!["lock by npm, pnpm or yarn".to_owned()],
+            }),
+            b"yarn.lock" if text.lines().any(|line| line == "__metadata:") => Ok(Self::Yarn),
+            b"yarn.lock" => Ok(Self::Yarn1),
             name if name.ends_with(b".yaml") => Ok(Self::Pnpm),
             _ => Ok(Self::Npm),
+        }
+    }
+
+    /// Gives the command that makes a lock file, by its name.
+    pub(super) fn locking(file: &CleanPath) -> &'static str {
+        match file.name() {
+            b"yarn.lock" => "`yarn install`",
+            name if name.ends_with(b".yaml") => "`pnpm install --lockfile-only`",
+            _ => "`npm install --package-lock-only`",
         }
     }
 
@@ -45,6 +56,7 @@ impl Tool {
         match self {
             Self::Npm => "npm",
             Self::Pnpm => "pnpm",
+            Self::Yarn1 | Self::Yarn => "yarn",
         }
     }
 
@@ -53,20 +65,34 @@ impl Tool {
         match self {
             Self::Npm => "`npm install`",
             Self::Pnpm => "`pnpm install`",
+            Self::Yarn1 | Self::Yarn => "`yarn install`",
         }
     }
 
-    /// Gives the command that makes its lock file.
-    pub(super) const fn locking(self) -> &'static str {
+    /// Says whether it runs all scripts by a program that can be set.
+    pub(super) const fn has_script_shell(self) -> bool {
+        matches!(self, Self::Npm | Self::Pnpm)
+    }
+
+    /// Gives the setting that denies scripts of packages, and its value, where there is one for all of them.
+    const fn denial(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Npm => "`npm install --package-lock-only`",
-            Self::Pnpm => "`pnpm install --lockfile-only`",
+            Self::Npm | Self::Pnpm => None,
+            Self::Yarn1 => Some(("YARN_IGNORE_SCRIPTS", "true")),
+            Self::Yarn => Some(("YARN_ENABLE_SCRIPTS", "false")),
         }
+    }
+
+    /// Says whether a variable is that setting.
+    pub(super) fn is_denial(self, variable: &str) -> bool {
+        let same = |setting: &str| variable.to_ascii_lowercase().replace('-', "_") == setting.to_ascii_lowercase();
+        self.denial().is_some_and(|(setting, _)| same(setting))
+            || self == Self::Yarn1 && same("npm_config_ignore_scripts")
     }
 }
 
 /// Says how a client finds the repository.
-pub(super) fn settings(tool: Tool, base: &str, replaced_host: &str) -> Client {
+pub(super) fn settings(tool: Tool, base: &str, replaced_host: &str, (proxied, denies): (bool, bool)) -> Client {
     let mut settings = vec![
         ("registry", format!("{base}/npm/")),
         ("cache", format!("{CACHE}/npm")),
@@ -96,6 +122,28 @@ pub(super) fn settings(tool: Tool, base: &str, replaced_host: &str) -> Client {
             // The name that newer ones have for the same.
             env.extend(settings.iter().map(|(key, value)| (format!("pnpm_config_{key}"), value.clone())));
         }
+        Tool::Yarn1 => env.extend([
+            ("YARN_CACHE_FOLDER".to_owned(), format!("{CACHE}/yarn")),
+            ("YARN_DISABLE_SELF_UPDATE_CHECK".to_owned(), "true".to_owned()),
+        ]),
+        // It knows no others, and stops at those that it does not know.
+        Tool::Yarn => {
+            let known = [
+                ("NPM_REGISTRY_SERVER", format!("{base}/npm")),
+                ("UNSAFE_HTTP_WHITELIST", "127.0.0.1".to_owned()),
+                ("ENABLE_TELEMETRY", "false".to_owned()),
+                ("GLOBAL_FOLDER", format!("{CACHE}/yarn")),
+                // What it links to has to be there in later steps.
+                ("ENABLE_GLOBAL_CACHE", "false".to_owned()),
+                ("HTTP_RETRY", "0".to_owned()),
+            ];
+            // It does not go by the variables that name a proxy to others.
+            let proxy = proxied.then(|| ("HTTPS_PROXY", base.to_owned()));
+            env.extend(known.into_iter().chain(proxy).map(|(key, value)| (format!("YARN_{key}"), value)));
+        }
+    }
+    if let Some((setting, value)) = tool.denial().filter(|_| denies) {
+        env.insert(setting.to_owned(), value.to_owned());
     }
     env.extend(settings.into_iter().map(|(key, value)| (format!("npm_config_{key}"), value)));
     Client { env, ..Client::default() }
@@ -127,7 +175,21 @@ pub(super) fn check_settings(
     {
         check_workspace(&path, &text, scripts)?;
     }
-    Ok(())
+    if tool == Tool::Yarn
+        && let Some((path, text)) = beside(".yarnrc.yml")
+    {
+        check_yarnrc(file, (&path, &text), asked)?;
+    }
+    match scripts {
+        InstallScripts::Deny { allow } if !allow.is_empty() && !tool.has_script_shell() => Err(LockFileError {
+            file: file.to_string(),
+            line: None,
+            what: "`scripts` allows those of some packages, and yarn can run the scripts of all packages or of none"
+                .to_owned(),
+            hints: vec!["write `scripts: deny`, and run what single packages need in a step of its own".to_owned()],
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a scope that has a registry in the project's settings, where the lock file does not say where its archives are. Variables
@@ -145,6 +207,7 @@ fn check_scopes(
                 Tool::Npm => {
                     "move the line into your own `~/.npmrc`, or run `npm install --omit-lockfile-registry-resolved=false`, and commit the lock file"
                 }
+                Tool::Yarn1 | Tool::Yarn => "move the line into your own `~/.npmrc`",
                 Tool::Pnpm => {
                     "move the line into your own `~/.npmrc`, or run `pnpm install --config.lockfile-include-tarball-url=true`, and commit the lock file"
                 }
@@ -179,6 +242,29 @@ fn check_workspace(path: &CleanPath, text: &str, scripts: &InstallScripts) -> Re
         };
         let (file, line, hints) = (path.to_string(), Some(node.line), vec![hint.to_owned()]);
         return Err(LockFileError { file, line, what, hints });
+    }
+    Ok(())
+}
+
+/// Refuses a scope that has a registry in `.yarnrc.yml`: that is stronger than the variable for all packages.
+fn check_yarnrc(
+    file: &CleanPath,
+    (path, text): (&CleanPath, &str),
+    asked: &BTreeMap<String, u32>,
+) -> Result<(), LockFileError> {
+    let Ok(tree) = super::yaml::parse(text) else { return Ok(()) };
+    for (scope, node) in tree.get("npmScopes").map(super::yaml::Node::entries).unwrap_or_default() {
+        let (scope, server) = (format!("@{scope}"), node.get("npmRegistryServer"));
+        if let (Some(at), Some(server)) = (asked.get(&scope), server) {
+            return Err(LockFileError {
+                file: path.to_string(),
+                line: Some(server.line),
+                what: format!("packages of `{scope}` would be looked for at this address, and {file}:{at} has such"),
+                hints: vec![format!(
+                    "take it out, and write `{scope}:registry=https://HOST/` into your own `~/.npmrc`"
+                )],
+            });
+        }
     }
     Ok(())
 }

@@ -24,6 +24,8 @@ pub(super) struct Read {
     pub(super) further: BTreeMap<String, usize>,
     /// The addresses to which the client goes by itself.
     pub(super) addresses: Vec<(Address, usize)>,
+    /// What is needed, and has no hash: it is not fetched, by name and version.
+    pub(super) unpinned: BTreeSet<(String, String)>,
     /// What other platforms alone need, by name and version: what the lock file says of it.
     pub(super) foreign: BTreeMap<(String, String), Map<String, Value>>,
     /// Scopes of which the client has to ask a registry where an archive is, with a line that shows it.
@@ -370,6 +372,7 @@ impl Reader<'_> {
             artifacts: self.found.into_values().collect(),
             further,
             addresses: Vec::new(),
+            unpinned: BTreeSet::new(),
             foreign,
             asked_scopes,
             places,

@@ -1,10 +1,12 @@
-//! npm's packages: `package-lock.json` and `npm-shrinkwrap.json` of npm, `pnpm-lock.yaml`, and the registry that their clients find.
+//! npm's packages: `package-lock.json` and `npm-shrinkwrap.json` of npm, `pnpm-lock.yaml`, `yarn.lock`, and the registry
+//! that their clients find.
 //!
-//! The order: the lock file is read (`lock`, `pnpm`), which says what has to be had and where; of the archives, when a step really runs, the
+//! The order: the lock file is read (`lock`, `pnpm`, `yarn1`, `berry`), which says what has to be had and where; of the archives, when a step really runs, the
 //! `package.json` is read (`package`), and documents of a registry are made of them that have the locked versions alone. Archives are
 //! at the path that every registry has for them, and at that of their `resolved` address: beneath the registry for npm, which looks there
 //! for it, and for the others where the address says.
 
+mod berry;
 mod client;
 mod collected;
 mod json;
@@ -16,11 +18,15 @@ mod pnpm;
 mod scripts;
 mod words;
 mod yaml;
+mod yarn1;
+pub(super) mod yarn_zip;
 
 #[cfg(test)]
 mod pnpm_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod yarn_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +50,8 @@ pub struct Npm {
     tool: Tool,
     locked: Locked,
     addresses: Vec<(Address, usize)>,
+    unpinned: BTreeSet<(String, String)>,
+    denies: bool,
     further: BTreeMap<String, usize>,
     foreign: BTreeMap<(String, String), serde_json::Map<String, serde_json::Value>>,
     scripts: Option<scripts::Allowed>,
@@ -56,21 +64,26 @@ impl Npm {
     /// # Errors
     /// When it is not there, is damaged, or names what cannot be served.
     pub fn read(files: &dyn Files, file: &CleanPath, stage: &Stage) -> Result<Self, LockFileError> {
-        let tool = Tool::of(file)?;
-        let text =
-            super::read_text(files, file, MAX_LOCK, &format!("run {}, and commit the lock file", tool.locking()))?;
+        let hint = format!("run {}, and commit the lock file", Tool::locking(file));
+        let text = super::read_text(files, file, MAX_LOCK, &hint)?;
+        let tool = Tool::of(file, &text)?;
         let read = match tool {
             Tool::Npm => lock::read(file, &text, stage.platform)?,
             Tool::Pnpm => pnpm::read(file, &text, stage.platform)?,
+            Tool::Yarn1 => yarn1::read(file, &text)?,
+            Tool::Yarn => berry::read(file, &text, stage.platform)?,
         };
-        let Read { artifacts, further, addresses, foreign, asked_scopes, places, replaced_host } = read;
+        let Read { artifacts, further, addresses, unpinned, foreign, asked_scopes, places, replaced_host } = read;
         client::check_settings(tool, files, file, &asked_scopes, &stage.scripts)?;
         let scripts = match &stage.scripts {
-            InstallScripts::Run => None,
-            InstallScripts::Deny { allow } => Some(scripts::Allowed::new(file, &stage.place, &places, allow)),
+            InstallScripts::Deny { allow } if tool.has_script_shell() => {
+                Some(scripts::Allowed::new(file, &stage.place, &places, allow))
+            }
+            InstallScripts::Run | InstallScripts::Deny { .. } => None,
         };
+        let denies = !stage.scripts.is_run();
         let locked = Locked { ecosystem: Ecosystem::Npm, file: file.clone(), artifacts };
-        Ok(Self { tool, locked, addresses, further, foreign, scripts, replaced_host })
+        Ok(Self { tool, locked, addresses, unpinned, denies, further, foreign, scripts, replaced_host })
     }
 
     /// Says what there is of a package in place of what was asked for.
@@ -82,6 +95,12 @@ impl Npm {
         let known: BTreeSet<&str> =
             artifacts.chain(foreign).filter(|(known, _)| *known == name).map(|(_, version)| version.as_str()).collect();
         let known: Vec<&str> = known.into_iter().collect();
+        let unpinned = |(other, of): &(String, String)| other == name && version.is_none_or(|version| version == of);
+        if self.unpinned.iter().any(unpinned) {
+            return Some(format!(
+                "yarn asked for {wanted}, of which {file} has no checksum: it writes none of what is for one platform alone, so that nothing says what its bytes are. Commit its archive in the folder `.yarn/cache`, or lock by npm or pnpm."
+            ));
+        }
         let lack = match known.as_slice() {
             [] => format!("{file} does not have it"),
             known if version.is_some_and(|version| known.contains(&version)) => {
@@ -158,7 +177,8 @@ impl Native for Npm {
     }
 
     fn client(&self, base: &str) -> Client {
-        let mut client = client::settings(self.tool, base, &self.replaced_host);
+        let mut client =
+            client::settings(self.tool, base, &self.replaced_host, (!self.addresses.is_empty(), self.denies));
         if let Some(allowed) = &self.scripts {
             allowed.enforce(&mut client);
         }
@@ -171,15 +191,19 @@ impl Native for Npm {
 
     fn remarks(&self) -> Vec<String> {
         let unknown = self.scripts.iter().flat_map(|allowed| &allowed.unknown);
+        let unpinned = self.unpinned.iter().map(|(name, version)| {
+            format!("it has no checksum of {name} {version}, as yarn writes none of what is for one platform alone: it is not fetched, and has to be in `.yarn/cache` of the source where it is needed")
+        });
         unknown
             .map(|name| {
                 format!("`scripts` allows those of `{name}`, and no package of the registry has that name here")
             })
+            .chain(unpinned)
             .collect()
     }
 
     fn contradicts(&self, variable: &str) -> bool {
-        self.scripts.is_some() && scripts::is_shell_setting(variable)
+        self.scripts.is_some() && scripts::is_shell_setting(variable) || self.denies && self.tool.is_denial(variable)
     }
 
     fn script(&self, executable: &str, argv: &[String]) -> Option<Script> {

@@ -105,7 +105,7 @@ struct Manager {
     locked: bool,
     dependencies: &'static str,
     remark: Option<&'static str>,
-    install: &'static [&'static str],
+    install: &'static str,
     /// What a script of the project is run by.
     run: &'static str,
     /// What takes away that is needed for building alone.
@@ -122,9 +122,22 @@ impl Manager {
                 locked: false,
                 dependencies: "[{npm: pnpm-lock.yaml}, {npm: tools/package-lock.json}]",
                 remark: Some("first `npm install --prefix tools pnpm@10`, and commit tools/package-lock.json"),
-                install: &["npm ci --prefix tools", "tools/node_modules/.bin/pnpm install --frozen-lockfile"],
+                install: "npm ci --prefix tools && tools/node_modules/.bin/pnpm install --frozen-lockfile",
                 run: "tools/node_modules/.bin/pnpm run",
                 prune: "CI=true tools/node_modules/.bin/pnpm prune --prod",
+            };
+        }
+        if !npm && has("yarn.lock") {
+            return Self {
+                name: "yarn",
+                locked: false,
+                dependencies: "[{npm: yarn.lock}, {npm: tools/package-lock.json}]",
+                remark: Some(
+                    "first `npm install --prefix tools yarn@1` (or @yarnpkg/cli-dist@4, and `--immutable` below), and commit tools/package-lock.json",
+                ),
+                install: "npm ci --prefix tools && tools/node_modules/.bin/yarn install --frozen-lockfile",
+                run: "tools/node_modules/.bin/yarn run",
+                prune: "tools/node_modules/.bin/yarn install --production --frozen-lockfile",
             };
         }
         Self {
@@ -132,7 +145,7 @@ impl Manager {
             locked: has("package-lock.json"),
             dependencies: NONE,
             remark: Some("run `npm install`, commit package-lock.json, and delete `dependencies: []`"),
-            install: &["npm ci"],
+            install: "npm ci",
             run: "npm run",
             prune: "npm prune --omit=dev",
         }
@@ -154,9 +167,13 @@ fn node(package: &Value, manager: &Manager) -> Project {
     let main = started.or_else(|| package["main"].as_str().filter(safe)).unwrap_or("index.js");
     let main = main.trim_start_matches("./");
     let Manager { locked, dependencies, remark, install, run, prune, .. } = *manager;
-    let mut steps: Vec<String> = install.iter().map(|step| (*step).to_owned()).collect();
-    steps.extend(script(package, "build").map(|_| format!("{run} build")));
-    steps.push(prune.to_owned());
+    let mut steps = vec![install.to_owned()];
+    let build = script(package, "build").map(|_| format!("{run} build"));
+    match build {
+        // A client of the project's own stands in one more line above.
+        Some(build) if dependencies != NONE => steps.push(format!("{build} && {prune}")),
+        build => steps.extend(build.into_iter().chain([prune.to_owned()])),
+    }
     let mut outputs = vec![("modules", "/src/app/node_modules".to_owned())];
     let mut copies = Vec::new();
     match main.split_once('/').filter(|(folder, _)| script(package, "build").is_some() && *folder != "src") {
@@ -195,7 +212,6 @@ fn front_end(name: &str, release: &str, package: &Value, manager: &Manager) -> O
         true => String::new(),
         false => format!("\n    dependencies: {dependencies}  # {}", remark.unwrap_or_default()),
     };
-    let install: String = install.iter().map(|step| format!("      - {step}\n")).collect();
     Some(format!(
         "\
 bulla: 1  # found: a front end that {npm} builds
@@ -205,7 +221,8 @@ stages:
   build:
     from: {{language: node, debian: {release}}}{remark}
     steps:
-{install}      - {run} build
+      - {install}
+      - {run} build
     outputs: {{dist: /src/app/dist}}
 image:
   from: {{debian: {release}, packages: [nginx-light]}}

@@ -297,9 +297,14 @@ mod tests {
             "{text}"
         );
         assert_eq!(
-            steps(&spec)[1..3],
-            ["tools/node_modules/.bin/pnpm install --frozen-lockfile", "tools/node_modules/.bin/pnpm run build"]
+            steps(&spec),
+            [
+                "npm ci --prefix tools && tools/node_modules/.bin/pnpm install --frozen-lockfile",
+                "tools/node_modules/.bin/pnpm run build && CI=true tools/node_modules/.bin/pnpm prune --prod",
+            ]
         );
+        let (text, spec) = starter(&[("package.json", package), ("yarn.lock", "")]);
+        assert!(text.contains("{npm: yarn.lock}") && spec.stages["build"].dependencies.len() == 1, "{text}");
         let (text, spec) = starter(&[("package.json", "{\"main\": \"../../etc/passwd\"}")]);
         assert_eq!(spec.image.entrypoint[1], "/app/index.js");
         assert!(text.contains("npm install"), "{text}");
