@@ -12,6 +12,7 @@ pub mod environment;
 pub mod git;
 pub mod go;
 pub mod hostile;
+pub mod javascript;
 pub mod language;
 pub mod maven;
 pub mod mirror;

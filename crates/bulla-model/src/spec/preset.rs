@@ -102,6 +102,19 @@ impl Language {
             (Self::Node, ["npm", "ci", rest @ ..]) if rest.iter().all(|word| word.starts_with('-')) => {
                 Some(&["**/package.json", "package-lock.json", "npm-shrinkwrap.json", "**/.npmrc"])
             }
+            (Self::Node, ["pnpm", "install", rest @ ..]) if rest.iter().all(|word| word.starts_with('-')) => Some(&[
+                "**/package.json",
+                "pnpm-lock.yaml",
+                "pnpm-workspace.yaml",
+                ".pnpmfile.cjs",
+                "**/.npmrc",
+                "patches/**",
+            ]),
+            (Self::Node, ["yarn" | "yarnpkg", "install", rest @ ..])
+                if rest.iter().all(|word| word.starts_with('-')) =>
+            {
+                Some(&["**/package.json", "yarn.lock", ".yarnrc", ".yarnrc.yml", ".yarn/**", "**/.npmrc", "patches/**"])
+            }
             (Self::Python, ["python3", "-m", "venv", VENV]) => Some(&[]),
             (Self::Python, ["pip", "install", rest @ ..] | ["uv", "pip", "sync", rest @ ..]) if of_the_lock(rest) => {
                 Some(&["**/*requirements*.txt", "requirements/**", "pylock*.toml"])

@@ -149,7 +149,7 @@ impl Package {
 pub(super) fn algorithm(hash: &Hash) -> &'static str {
     match hash {
         Hash::Sha256(_) => "sha256",
-        Hash::Sha512(_) => "sha512",
+        Hash::Sha512(_) | Hash::YarnZip(_) => "sha512",
         Hash::GoZip(_) | Hash::GoMod(_) => "h1",
     }
 }
@@ -158,7 +158,7 @@ pub(super) fn algorithm(hash: &Hash) -> &'static str {
 pub(super) fn hex(hash: &Hash) -> String {
     let bytes: &[u8] = match hash {
         Hash::Sha256(bytes) | Hash::GoZip(bytes) | Hash::GoMod(bytes) => bytes,
-        Hash::Sha512(bytes) => bytes,
+        Hash::Sha512(bytes) | Hash::YarnZip(bytes) => bytes,
     };
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -122,7 +122,7 @@ pub(in crate::spec) struct StageCopyKeys {
 #[serde(deny_unknown_fields, expecting = "a map such as `{npm: package-lock.json}`")]
 #[schemars(rename = "Dependency")]
 pub(in crate::spec) struct DependencyKeys {
-    /// A `package-lock.json` (of version 2 or 3) or `npm-shrinkwrap.json`.
+    /// A `package-lock.json` (of version 2 or 3), `npm-shrinkwrap.json`, `pnpm-lock.yaml` (of version 6 or 9), or `yarn.lock`.
     #[schemars(extend("x-example" = "npm: package-lock.json"))]
     #[serde(default)]
     pub(in crate::spec) npm: Option<At<LockFile>>,
