@@ -2,7 +2,7 @@
 
 use std::io::{self, Cursor};
 
-use bulla_ecosystems::dependencies::{Bodies, Body, Files, Native, Place, ReadSeek, Request, Stage, npm::Npm};
+use bulla_ecosystems::dependencies::{Bodies, Body, Files, Hash, Native, Place, ReadSeek, Request, Stage, npm::Npm};
 use bulla_model::CleanPath;
 
 /// One file of a source.
@@ -10,7 +10,8 @@ struct OneFile<'a>(&'a [u8]);
 
 impl Files for OneFile<'_> {
     fn read(&self, path: &CleanPath, _: u64) -> io::Result<Option<Vec<u8>>> {
-        Ok((path.as_bytes() == b"package-lock.json").then(|| self.0.to_vec()))
+        let is_it = [b"package-lock.json".as_slice(), b"pnpm-lock.yaml", b"yarn.lock"].contains(&path.as_bytes());
+        Ok(is_it.then(|| self.0.to_vec()))
     }
 }
 
@@ -23,7 +24,11 @@ impl Bodies for OneBody<'_> {
 }
 
 fn read(bytes: &[u8]) -> Option<Npm> {
-    let file = CleanPath::parse("package-lock.json").expect("a clean path");
+    read_as("package-lock.json", bytes)
+}
+
+fn read_as(name: &str, bytes: &[u8]) -> Option<Npm> {
+    let file = CleanPath::parse(name).expect("a clean path");
     match Npm::read(&OneFile(bytes), &file, &Stage::default()) {
         Ok(npm) => Some(npm),
         Err(error) => {
@@ -35,7 +40,34 @@ fn read(bytes: &[u8]) -> Option<Npm> {
 
 /// A lock file of npm: names cannot climb, and everything has a hash and a place.
 pub(crate) fn npm_lock(bytes: &[u8]) {
-    let Some(npm) = read(bytes) else { return };
+    if let Some(npm) = read(bytes) {
+        check(&npm);
+    }
+}
+
+/// A lock file of pnpm: the same.
+pub(crate) fn pnpm_lock(bytes: &[u8]) {
+    if let Some(npm) = read_as("pnpm-lock.yaml", bytes) {
+        check(&npm);
+    }
+}
+
+/// A lock file of yarn, of either form: the same.
+pub(crate) fn yarn_lock(bytes: &[u8]) {
+    if let Some(npm) = read_as("yarn.lock", bytes) {
+        check(&npm);
+    }
+}
+
+/// An archive that yarn would make a zip archive of: whatever it is, it can be said that it is another one.
+pub(crate) fn yarn_zip(bytes: &[u8]) {
+    let some = Hash::YarnZip([0; 64]);
+    assert!(!some.matches(&mut Cursor::new(bytes)).expect("it is read"));
+}
+
+fn check(npm: &Npm) {
+    let count = npm.locked().artifacts.len();
+    assert!(npm.addresses().iter().all(|(_, artifact)| *artifact < count));
     for artifact in &npm.locked().artifacts {
         assert!(!artifact.hashes.is_empty() && !artifact.places.is_empty(), "{artifact:?}");
         for place in &artifact.places {

@@ -71,6 +71,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("packed", lent::packed),
     ("bundle", lent::bundle),
     ("npm_lock", dependencies::npm_lock),
+    ("pnpm_lock", dependencies::pnpm_lock),
+    ("yarn_lock", dependencies::yarn_lock),
+    ("yarn_zip", dependencies::yarn_zip),
     ("npm_package", dependencies::npm_package),
     ("secret", secret::secret),
     ("go_sum", modules::go_sum),
@@ -82,6 +85,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pylock", pypi::pylock),
     ("simple_index", pypi::simple_index),
     ("wheel", pypi::wheel),
+    ("maven_path", modules::maven_path),
 ];
 
 /// Finds a target by its name.

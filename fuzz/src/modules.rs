@@ -5,10 +5,14 @@ use std::io::{self, Cursor};
 use bulla_ecosystems::{
     archive::{Sink, SinkError},
     dependencies::{
-        ArtifactError, Bodies, Files, Hash, LockFileError, Native, Place, ReadSeek, Request, cargo::Cargo, go::Go,
+        ArtifactError, Bodies, Files, Hash, LockFileError, Native, Place, ReadSeek, Request,
+        cargo::Cargo,
+        go::Go,
+        maven,
+        observe::{self, Wanted},
     },
 };
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, Ecosystem};
 
 /// Each file of a source has the same bytes.
 struct Everywhere<'a>(&'a [u8]);
@@ -171,4 +175,21 @@ pub(crate) fn crate_file(bytes: &[u8]) {
     let file = bulla_testkit::archive::TarEntry::file("a-1.0.0/Cargo.toml", 0o644, bytes);
     let packed = bulla_testkit::archive::gzip(&bulla_testkit::archive::tar(&[file]));
     unpacked(&cargo, &Everywhere(&packed), "a-1.0.0");
+}
+
+/// What a step asks for while it is observed, and what stands beside files of a repository.
+pub(crate) fn maven_path(bytes: &[u8]) {
+    if let Some(sum) = maven::sha1_in(bytes) {
+        assert!(sum.len() == 40 && sum.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+    }
+    let text = crate::text(bytes);
+    let Ok(asked) = observe::asked(Ecosystem::Maven, text) else { return };
+    // What is passed on is a plain path: it has no query, climbs nowhere, and is short.
+    assert_eq!(text.strip_prefix("/maven/"), Some(asked.path.as_str()));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+~".contains(&byte);
+    assert!(asked.path.bytes().all(plain) && asked.path.len() <= observe::MAX_PATH + ".sha512".len());
+    assert!(asked.path.split('/').all(|part| !part.is_empty() && !part.starts_with('.')));
+    if let Wanted::Sha1(file) = &asked.wanted {
+        assert_eq!(asked.path, format!("{file}.sha1"));
+    }
 }

@@ -1,8 +1,8 @@
-//! The kinds of language packages that have native lock files.
+//! The kinds of language packages that a stage may depend on.
 
 use serde::Serialize;
 
-/// A kind of language packages: a package manager, its lock files and the protocol of its registry.
+/// A kind of language packages: a package manager, its lock files, where it has any, and the protocol of its registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ecosystem {
@@ -14,11 +14,13 @@ pub enum Ecosystem {
     Cargo,
     /// Modules of Go.
     Go,
+    /// Artifacts of Maven.
+    Maven,
 }
 
 impl Ecosystem {
     /// Every ecosystem, in the order in which documents name them.
-    pub const ALL: [Self; 4] = [Self::Npm, Self::Pypi, Self::Cargo, Self::Go];
+    pub const ALL: [Self; 5] = [Self::Npm, Self::Pypi, Self::Cargo, Self::Go, Self::Maven];
 
     /// Gives its name in the spec, which is also that of its folder in `bulla-ecosystems`.
     pub const fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Ecosystem {
             Self::Pypi => "pypi",
             Self::Cargo => "cargo",
             Self::Go => "go",
+            Self::Maven => "maven",
         }
     }
 
@@ -37,7 +40,13 @@ impl Ecosystem {
             Self::Pypi => "pypi",
             Self::Cargo => "cargo",
             Self::Go => "golang",
+            Self::Maven => "maven",
         }
+    }
+
+    /// Says whether its projects have no lock file of their own, so that what its client asks for is observed and pinned in `bulla.lock`.
+    pub const fn is_observed(self) -> bool {
+        matches!(self, Self::Maven)
     }
 
     /// Finds an ecosystem by its name in the spec.

@@ -11,7 +11,7 @@ use crate::{
     digest::Digest,
     ecosystem::Ecosystem,
     fault::{Fault, Kind},
-    lock::{ImageKey, Lock, PackageKey, PackagePin, SourcePin},
+    lock::{Answers, ImageKey, Lock, PackageKey, PackagePin, SourcePin},
     path::CleanPath,
     platform::Platform,
     spec::{
@@ -63,7 +63,12 @@ pub struct PlannedImage {
 impl Plan {
     /// Leaves only what a stage needs: itself, the stages before it, and their packages. Nothing is left of an unknown stage.
     pub fn narrow(&mut self, target: &Name) {
-        let mut wanted = BTreeSet::from([target.clone()]);
+        self.narrow_to(&BTreeSet::from([target.clone()]));
+    }
+
+    /// As [`Plan::narrow`], for several stages.
+    pub fn narrow_to(&mut self, targets: &BTreeSet<Name>) {
+        let mut wanted = targets.clone();
         // Each stage stands after all that it needs.
         for stage in self.stages.iter().rev() {
             if wanted.contains(&stage.name) {
@@ -171,6 +176,9 @@ pub struct PlannedStage {
     /// The lock files whose packages the steps find.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dependencies: BTreeMap<Ecosystem, Vec<Dependency>>,
+    /// What was observed of those that no lock file pins; nothing of a kind that was never observed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub observed: BTreeMap<Ecosystem, Answers>,
     /// The steps.
     pub steps: Vec<PlannedStep>,
     /// What may be taken from it.
@@ -282,7 +290,7 @@ pub fn plan(spec: &Spec, lock: &Lock, platform: Platform) -> Result<Plan, PlanEr
         .order()
         .into_iter()
         .filter_map(|name| Some((name, spec.stages.get(name)?)))
-        .map(|(name, stage)| planned_stage(spec, (epoch, platform), name, stage, shipped.contains(name)))
+        .map(|(name, stage)| planned_stage(spec, lock, (epoch, platform), name, stage, shipped.contains(name)))
         .collect();
     let images = spec
         .base_images_for(platform)
@@ -349,6 +357,7 @@ fn planned_package(key: &PackageKey, pin: &PackagePin) -> PlannedPackage {
 
 fn planned_stage(
     spec: &Spec,
+    lock: &Lock,
     (epoch, target): (Epoch, Platform),
     name: &Name,
     stage: &Stage,
@@ -368,6 +377,12 @@ fn planned_stage(
         workdir: stage.workdir.clone(),
         copy: stage.copy.clone(),
         dependencies: stage.dependencies.clone(),
+        observed: lock
+            .observed
+            .iter()
+            .filter(|(key, _)| key.stage == *name)
+            .map(|(key, pins)| (key.ecosystem, pins.clone()))
+            .collect(),
         steps: stage.steps.iter().map(|step| planned_step(spec, (epoch, target), stage, step)).collect(),
         outputs: stage.outputs.clone(),
         owners: stage.owners.clone(),

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_model::{
-    Digest, Epoch, Fault, Kind, Lock, Platform, Spec,
+    Digest, Ecosystem, Epoch, Fault, Kind, Lock, Platform, Spec,
     lock::{
-        Change, ImageKey, ImagePin, ImageSignature, IndexKey, IndexPin, LockError, PackageKey, PackagePin, RootPin,
-        Signed,
+        AnswerPin, Change, ImageKey, ImagePin, ImageSignature, IndexKey, IndexPin, LockError, ObservedKey, PackageKey,
+        PackagePin, RootPin, Signed, Verified,
     },
     oci::BaseReference,
     spec::RootKind,
@@ -80,6 +80,7 @@ fn sample() -> Lock {
         packages: [(gcc, pin("gcc", "gcc-defaults")), (libc, pin("libc6", "glibc")), (dev, pin("libc6-dev", "glibc"))]
             .into(),
         images: BTreeMap::new(),
+        observed: BTreeMap::new(),
         sources: BTreeMap::new(),
     };
     lock.settle();
@@ -96,6 +97,58 @@ fn the_text_of_a_lock_is_pinned() {
     }
     assert_eq!(std::fs::read_to_string(path).expect("the fixture"), text);
     assert_eq!(Lock::parse(&text), Ok(sample()));
+}
+
+#[test]
+fn what_was_observed_is_read_back_and_bounded() {
+    let spec = SPEC.replace("    steps:\n", "    dependencies: [{maven: /src/app/pom.xml}]\n    steps:\n");
+    let spec = spec.replace("stages:\n", "sources: {app: {path: .}}\nstages:\n");
+    let spec = Spec::parse("bulla.yaml", &spec).expect("a spec");
+    let key = ObservedKey { stage: "build".parse().expect("a name"), ecosystem: Ecosystem::Maven };
+    let given = AnswerPin::Given {
+        size: 3,
+        digest: Digest::of("jar"),
+        purl: Some("pkg:maven/a/b@1?type=jar".to_owned()),
+        verified: Verified::Checksum,
+    };
+    let document = AnswerPin::Given { size: 3, digest: Digest::of("xml"), purl: None, verified: Verified::Nothing };
+    let answers: BTreeMap<String, AnswerPin> = [
+        ("a/b/1/b-1.jar".to_owned(), given),
+        ("a/b/maven-metadata.xml".to_owned(), document),
+        ("a/c/1/c-1.pom".to_owned(), AnswerPin::Absent),
+    ]
+    .into();
+    let mut lock = Lock { observed: [(key, answers)].into(), ..sample() };
+    let text = lock.render();
+    assert_eq!(Lock::parse(&text), Ok(lock.clone()));
+    assert_eq!(lock.check(&spec), []);
+    // What a spec has no longer is gone, and does no harm until then.
+    let without = Spec::parse("bulla.yaml", SPEC).expect("a spec");
+    assert_eq!(lock.check(&without).first().map(|stale| stale.changes.clone()), Some(vec![Change::Gone]));
+    lock.drop_gone(&without);
+    assert_eq!(lock, sample());
+    let wrong = |from: &str, to: &str| {
+        let (head, rest) = text.split_once("checksum = ").expect("a checksum");
+        let body = rest.split_once('\n').expect("a line").1.replace(from, to);
+        assert_ne!(body, rest.split_once('\n').expect("a line").1, "{from}");
+        Lock::parse(&format!("{head}checksum = \"{}\"\n{body}", Digest::of(&body))).expect_err(to).to_string()
+    };
+    for path in ["/a", "a/../b", "https://a.example/b", "a?b", "a b", "", &"a".repeat(2000)] {
+        assert!(wrong("a/b/1/b-1.jar\"", &format!("{path}\"")).contains("this is not a clean relative path"), "{path}");
+    }
+    for (from, to, words) in [
+        ("registry = \"maven\"", "registry = \"npm\"", "there is no such registry"),
+        ("stage = \"build\"", "stage = \"no stage\"", "no such name of a stage"),
+        ("status = 404", "status = 500", "its status is not 404"),
+        ("status = 404", "status = 200", "its status is not 404"),
+        ("pkg:maven", "evil:maven", "its package URL is none"),
+        ("\"nothing\"", "\"a friend\"", "verified in no known way"),
+        ("a/b/maven-metadata.xml", "a/b/1/b-1.jar", "it is there twice"),
+        ("a/c/1/c-1.pom", "a/a/1/a-1.pom", "not written as Bulla writes it"),
+    ] {
+        let told = wrong(from, to);
+        assert!(told.contains(words), "{told}");
+    }
 }
 
 /// A spec whose stage and image are from images of registries.

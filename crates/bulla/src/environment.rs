@@ -45,6 +45,8 @@ pub(crate) struct Environment {
     npm_user: Option<PathBuf>,
     /// `$npm_config_globalconfig`: the file of the machine's settings of npm.
     npm_global: Option<PathBuf>,
+    /// `$M2_HOME` or `$MAVEN_HOME`: where Maven is installed.
+    maven_home: Option<PathBuf>,
     /// `$GOPROXY`.
     pub go_proxy: Option<String>,
     /// `$GOPRIVATE`.
@@ -117,6 +119,7 @@ impl Environment {
             no_proxy: either("no_proxy", "NO_PROXY"),
             npm_registry: either("npm_config_registry", "NPM_CONFIG_REGISTRY"),
             npm_user: either("npm_config_userconfig", "NPM_CONFIG_USERCONFIG").map(PathBuf::from),
+            maven_home: absolute("M2_HOME").or_else(|| absolute("MAVEN_HOME")),
             npm_global: either("npm_config_globalconfig", "NPM_CONFIG_GLOBALCONFIG").map(PathBuf::from),
             go_proxy: text("GOPROXY"),
             go_private: text("GOPRIVATE"),
@@ -163,6 +166,14 @@ impl Environment {
         let own = self.xdg(self.config_home.as_ref(), ".config").map(|folder| folder.join("containers/auth.json"));
         let home = self.home.as_ref().map(|home| home.join(".docker/config.json")).filter(|_| docker.is_none());
         [self.registry_auth_file.clone(), docker, runtime, own, home].into_iter().flatten().collect()
+    }
+
+    /// Gives the files of Maven's settings, the strongest first: the user's, then the machine's.
+    pub(crate) fn maven_files(&self) -> Vec<PathBuf> {
+        let user = self.home.as_ref().map(|home| home.join(".m2/settings.xml"));
+        let machine = self.maven_home.as_ref().map(|home| home.join("conf/settings.xml"));
+        let usual = PathBuf::from("/etc/maven/settings.xml");
+        user.into_iter().chain([machine.unwrap_or(usual)]).collect()
     }
 
     /// Gives the files of npm's settings, the strongest first: the user's, then the machine's, which lies where npm was installed

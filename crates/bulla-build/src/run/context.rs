@@ -12,7 +12,7 @@ use bulla_model::spec::{Name, StepRef};
 use bulla_sandbox::{Cancel, Launcher};
 use bulla_store::{Scratch, Store};
 
-use super::{BuildError, dependencies::LockFiles, supply::Supply};
+use super::{BuildError, dependencies::LockFiles, observe::Observing, supply::Supply};
 use crate::{
     event::{Activity, ActivityId, Ending, Event, Observer},
     secret::Secrets,
@@ -68,6 +68,8 @@ pub(crate) struct Context<'a> {
     pub(crate) without_overlay: AtomicBool,
     /// Set for a second try: a result counts only when its trees are there and verify.
     pub(crate) thorough: bool,
+    /// What is observed, where something is.
+    pub(crate) observing: Option<Observing<'a>>,
 }
 
 impl Context<'_> {

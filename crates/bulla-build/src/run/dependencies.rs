@@ -11,13 +11,13 @@ use std::{
 };
 
 use bulla_ecosystems::dependencies::{
-    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Place, Question,
-    ReadSeek, Script, pypi::Pythons,
+    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Observed, Place,
+    Question, ReadSeek, Script, pypi::Pythons,
 };
 use bulla_model::{
-    CleanPath, Digest, Ecosystem, Origin,
+    Address, CleanPath, Digest, Ecosystem, Origin,
     plan::{PlannedBase, PlannedStage},
-    spec::{InstallScripts, Name},
+    spec::{Dependency, InstallScripts, Name},
 };
 use bulla_sandbox::{Bind, Executed};
 use bulla_serve::{Authority, Body, MAX_HOSTS, Report, Route, Table};
@@ -62,6 +62,8 @@ pub(crate) struct LockFile {
     client: Client,
     /// Whether its client goes to addresses of the file, so that the step needs the proxy.
     proxied: bool,
+    /// Where else its client looks for parts of the repository.
+    mirrored: Vec<(Address, &'static str)>,
     prepared: Mutex<Option<Arc<Prepared>>>,
 }
 
@@ -120,7 +122,9 @@ impl Stages<'_> {
         for (ecosystem, dependency) in all {
             let place = format!("/{}", place_of(&dependency.source)?);
             let pythons = if *ecosystem == Ecosystem::Pypi { self.pythons(&stage.base) } else { Pythons::default() };
-            let of_stage = dependencies::Stage { platform, place, scripts: dependency.scripts.clone(), pythons };
+            let observed = self.observed(stage, *ecosystem, dependency)?;
+            let scripts = dependency.scripts.clone();
+            let of_stage = dependencies::Stage { platform, place, scripts, pythons, observed };
             let key = (*ecosystem, dependency.source.clone(), dependency.file.clone(), of_stage);
             if let Some(file) = known.get(&key) {
                 files.push(Arc::clone(file));
@@ -141,6 +145,34 @@ impl Stages<'_> {
 }
 
 impl Stages<'_> {
+    /// Gives what was observed of dependencies that no lock file pins; while they are observed, nothing.
+    fn observed(
+        &self,
+        stage: &PlannedStage,
+        ecosystem: Ecosystem,
+        dependency: &Dependency,
+    ) -> Result<Arc<Observed>, LockFileError> {
+        if !ecosystem.is_observed() {
+            return Ok(Arc::default());
+        }
+        let name = &stage.name;
+        let is_observed = self.context.observing.is_some_and(|observing| observing.covers(stage));
+        let answers = stage.observed.get(&ecosystem).filter(|_| !is_observed);
+        if answers.is_none() && !is_observed {
+            return Err(LockFileError {
+                file: dependency.to_string(),
+                line: None,
+                what: format!(
+                    "nothing says what the steps of {name} may have of {ecosystem}: they were never observed"
+                ),
+                hints: vec![format!(
+                    "run `bulla lock --observe {name}`: it runs the stage once, passes on what {ecosystem} asks for, and pins it in bulla.lock"
+                )],
+            });
+        }
+        Ok(Arc::new(Observed { stage: name.to_string(), answers: answers.cloned().unwrap_or_default() }))
+    }
+
     /// Gives the Pythons that a stage may have: those of its packages, where it starts from packages.
     fn pythons(&self, base: &PlannedBase) -> Pythons {
         match base {
@@ -188,17 +220,19 @@ impl LockFile {
         for (what, text) in [("beside", native.beside()), ("client", format!("{client:?}"))] {
             pins.push_str(&format!("{what} {}\n", Digest::of(text)));
         }
-        let addresses = native.addresses();
-        let proxied = !addresses.is_empty();
+        let (addresses, mirrored) = (native.addresses(), native.mirrored());
+        let proxied = !addresses.is_empty() || !mirrored.is_empty();
         if proxied {
             let places = addresses.iter().map(|(address, artifact)| format!("{address} {artifact}\n"));
+            let places = places.chain(mirrored.iter().map(|(address, below)| format!("{address} {below}\n")));
             pins.push_str(&format!("proxy {}\n", Digest::of(places.collect::<String>() + &proxy::text())));
         }
         if let InstallScripts::Deny { allow } = scripts {
             pins.push_str(&format!("scripts {}\n", serde_json::json!(allow)));
         }
         let digest = Digest::of(&pins);
-        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, proxied, prepared: Mutex::default() }
+        let (native, prepared) = (Mutex::new(native), Mutex::default());
+        Self { title, ecosystem, native, pins, digest, client, proxied, mirrored, prepared }
     }
 
     /// Has everything that it names, and nothing is done twice.
@@ -289,7 +323,10 @@ impl LockFile {
     }
 
     fn diagnose(&self, method: &str, path: &str) -> Option<String> {
-        let request = dependencies::Request { method: method.to_owned(), path: path.to_owned() };
+        let below =
+            |(address, below): &(Address, &str)| Some(format!("{below}{}", path.strip_prefix(&address.to_string())?));
+        let path = self.mirrored.iter().find_map(below).unwrap_or_else(|| path.to_owned());
+        let request = dependencies::Request { method: method.to_owned(), path };
         self.native.lock().unwrap_or_else(PoisonError::into_inner).diagnose(&request)
     }
 }
@@ -359,11 +396,23 @@ pub(crate) fn give(
         }
     }
     let mut mounted: BTreeMap<PathBuf, (Vec<u8>, u32)> = BTreeMap::new();
-    for file in files {
-        let prepared = file.prepared(context)?;
+    let all = files.iter().map(|file| Ok((file, file.prepared(context)?))).collect::<Result<Vec<_>, BuildError>>()?;
+    for (file, prepared) in &all {
         for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
             answers.add(file, route, material)?;
         }
+    }
+    for (address, below) in files.iter().flat_map(|file| &file.mirrored) {
+        for (file, prepared) in &all {
+            for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
+                if let (None, Some(rest)) = (&route.origin, route.path.strip_prefix(below)) {
+                    let (origin, path) = (Some(address.origin.clone()), format!("{}{rest}", address.path));
+                    answers.add(file, &Route { origin, path, ..route.clone() }, material)?;
+                }
+            }
+        }
+    }
+    for file in files {
         file.check_variables(own.iter())?;
         for (name, value) in &file.client.env {
             env.entry(name.clone()).or_insert_with(|| value.clone());
@@ -511,6 +560,12 @@ pub(crate) fn refused(files: &[Arc<LockFile>], report: &Report) -> Vec<Refused> 
         }
     });
     refused.collect()
+}
+
+/// Gives the registries of which nothing but observed answers is pinned.
+pub(crate) fn observed(files: &[Arc<LockFile>]) -> BTreeSet<String> {
+    let all = files.iter().map(|file| file.ecosystem).filter(|ecosystem| ecosystem.is_observed());
+    all.map(|ecosystem| ecosystem.to_string()).collect()
 }
 
 /// Gives the scripts of packages among the programs that a command started, each once.

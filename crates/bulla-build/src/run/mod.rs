@@ -11,6 +11,7 @@ mod error;
 mod folders;
 mod image;
 mod journal;
+mod observe;
 mod outputs;
 mod packages;
 mod proxy;
@@ -42,6 +43,7 @@ pub use context::{Anew, Settings};
 pub use dependencies::{Had, keep_answer, keep_pinned, kept_answer, page_action, pin_action, pinned};
 pub use error::{BuildError, FailedStep};
 pub use journal::{BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value};
+pub use observe::{Observing, Passage, Passing};
 pub use packages::{PackageWriter, unpacked};
 pub use record::{CacheUse, Enforced, Program, Refused, RunRecord, RunResult, Used};
 pub use shell::{Opened, Place, Shell};
@@ -158,6 +160,30 @@ impl Build<'_> {
         Ok(had)
     }
 
+    /// Runs stages with what their steps ask for passed on, and makes nothing of what they leave. What they need beside is run as ever.
+    ///
+    /// # Errors
+    /// As [`Build::run_stages`]; and when a step asked for more than may be passed on.
+    pub fn observe(&self, observing: Observing<'_>) -> Result<(), BuildError> {
+        let context = Context { observing: Some(observing), ..self.context(false) };
+        let (sources, _) = self.sources(&context, self.first()?)?;
+        let (roots, records) = (Roots::default(), Mutex::new(Vec::new()));
+        let mut shared = BTreeMap::new();
+        for plan in self.plans {
+            let stages = Stages {
+                context: &context,
+                plan,
+                sources: &sources,
+                roots: &roots,
+                records: &records,
+                journal: self.journal,
+            };
+            shared = run_all(&stages, self.settings.jobs, None, std::mem::take(&mut shared))?;
+            keep_shared(&mut shared, plan);
+        }
+        Ok(())
+    }
+
     /// Runs what a place in a stage needs, opens its file system in a sandbox, and runs a shell or command there. Gives how that
     /// ended, and what it was refused. What it changes is thrown away.
     ///
@@ -250,9 +276,7 @@ impl Build<'_> {
             steps.extend(noted);
             // What is the same for every platform is not run again for the next one.
             shared = ended;
-            let is_shared =
-                |name: &Name| plan.stages.iter().any(|stage| stage.name == *name && stage.platform.is_build());
-            shared.retain(|name, _| is_shared(name));
+            keep_shared(&mut shared, plan);
         }
         let image = match goal {
             Goal::Image => Some(assemble::join(self.store, parts)?),
@@ -279,6 +303,7 @@ impl Build<'_> {
             launcher: Mutex::new(None),
             without_overlay: AtomicBool::new(false),
             thorough,
+            observing: None,
         }
     }
 
@@ -346,6 +371,12 @@ impl Build<'_> {
             Ok(((ReadSource { cache, source, at: place_of(name)? }, record), ending))
         })
     }
+}
+
+/// Leaves those stages that are the same for every platform.
+fn keep_shared(ended: &mut BTreeMap<Name, Ended>, plan: &Plan) {
+    let is_shared = |name: &Name| plan.stages.iter().any(|stage| stage.name == *name && stage.platform.is_build());
+    ended.retain(|name, _| is_shared(name));
 }
 
 /// What the threads that run stages share.

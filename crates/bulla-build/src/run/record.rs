@@ -260,6 +260,9 @@ pub struct RunRecord {
     /// The packages of lock files that lay in folders which it could read, in the same way. Which of them it read is not observed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub laid: BTreeMap<String, Digest>,
+    /// The registries whose answers were pinned when the step was observed, by no lock file.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub observed: BTreeSet<String>,
     /// The scripts of packages that ran and that were denied, where its stage denies some; best effort, as [`Self::executed`] is.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub scripts: BTreeSet<Script>,

@@ -290,6 +290,7 @@ fn make(
         epoch,
         secrets: &[],
         lock_files: &[],
+        passage: None,
     };
     let result = sandboxed::run(context, id, run)?;
     Ok(RootResult { parts, delta: result.delta, record: result.record })

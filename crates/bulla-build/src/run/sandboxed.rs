@@ -15,7 +15,6 @@ use bulla_model::{
     tree::{Mode, Node, Owner},
 };
 use bulla_sandbox::{Attended, Bind, Emulation, Exit, Limit, Outcome, Privileges, Request, Root, Stream as Pipe};
-use bulla_serve::Server;
 use bulla_store::{Adopted, Attributes, Inspector, RootCopy, Scratch, UpperEntry, UpperRules};
 
 use super::{
@@ -23,6 +22,7 @@ use super::{
     context::Context,
     dependencies::{self, LockFile},
     error::FailedStep,
+    observe::{Attendant, Passage},
     record::{Enforced, Program, Refused, RunRecord, RunResult, Used},
     stack::Stack,
 };
@@ -73,6 +73,8 @@ pub(crate) struct Run<'a> {
     pub(crate) secrets: &'a [StepSecret],
     /// The lock files whose packages it finds.
     pub(crate) lock_files: &'a [Arc<LockFile>],
+    /// Who passes on what it asks for, where it is observed.
+    pub(crate) passage: Option<&'a dyn Passage>,
 }
 
 /// The last bytes of a stream of bytes.
@@ -135,9 +137,9 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     let mut masked = confidential::Masked::new(context.secrets);
     let mut sink = |pipe: Pipe, bytes: &[u8]| masked.push(pipe, bytes, &mut take);
     let launcher = context.launcher(run.title)?;
-    let unserved = |source| BuildError::Serve { title: run.title.to_owned(), source };
-    let mut server =
-        given.as_ref().map(|given| Server::start(&launcher, &given.table)).transpose().map_err(unserved)?;
+    let passage = run.passage.zip(run.at.as_ref().map(|(at, _)| at));
+    let start = |given: &dependencies::Given| Attendant::start(run.title, &launcher, &given.table, passage);
+    let mut server = given.as_ref().map(start).transpose()?;
     let mut ran = launcher.run_with(&request, context.cancel, attended(&mut server), &mut sink);
     if let Some(why) = ran.as_ref().err().and_then(bulla_sandbox::Error::overlay_refused)
         && matches!(ground, Ground::Overlay(_))
@@ -149,7 +151,7 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     }
     masked.finish(&mut take);
     let outcome = ran.map_err(sandbox)?;
-    let report = server.map(|server| server.finish(&outcome.connections)).transpose().map_err(unserved)?;
+    let report = server.map(|server| server.finish(run.title, &outcome.connections)).transpose()?;
     let unserved = report.iter().flat_map(|report| dependencies::refused(run.lock_files, report));
     let refusals =
         outcome.refusals.iter().map(Refused::from).chain(unserved).map(|refused| refused.masked(context.secrets));
@@ -203,6 +205,7 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     if let (Some(given), Some(report)) = (&given, &report) {
         record.pulled = given.pulled(report);
         record.laid.clone_from(&given.laid);
+        record.observed = dependencies::observed(run.lock_files);
     }
     if let Some(search) = &search.secrets {
         confidential::search_kept(search, run.title, &record, &log)?;
@@ -272,7 +275,7 @@ impl Inspector for Searches<'_> {
 }
 
 /// Gives what attends to a run: the server, where there is one.
-fn attended(server: &mut Option<Server>) -> Attended<'_> {
+fn attended<'s>(server: &'s mut Option<Attendant<'_>>) -> Attended<'s> {
     Attended { terminal: None, server: server.as_mut().map(|server| server as &mut dyn bulla_sandbox::Serve) }
 }
 
@@ -377,6 +380,7 @@ fn record(outcome: &Outcome, refusals: Vec<Refused>) -> RunRecord {
         caches: Vec::new(),
         pulled: BTreeMap::new(),
         laid: BTreeMap::new(),
+        observed: BTreeSet::new(),
         scripts: BTreeSet::new(),
     }
 }

@@ -229,10 +229,19 @@ impl Stages<'_> {
             dependencies: dependencies::pins(&lock_files),
         };
         let (action, forced) = (inputs.action(), context.is_forced(&stage.name, index + 1));
+        // Whoever is observed has no secret, finds nothing of earlier runs, and leaves nothing for later ones.
+        let observing = context.observing.filter(|observing| observing.covers(stage));
+        let (secrets, kept_caches) = match observing {
+            Some(_) => (&[][..], &[][..]),
+            None => (step.secrets.as_slice(), inputs.caches.as_slice()),
+        };
         let given = now.stands.and(Standing { tainted: false, secret: !step.secrets.is_empty() });
         let with = |result: &RunResult| given.and(Standing { tainted: result.record.read_a_cache(), secret: false });
         let ran = context.told(Activity::Step, &title, |id| {
-            if !forced && let Some((result, whose)) = context.earlier_of::<RunResult>(&action, given)? {
+            if !forced
+                && observing.is_none()
+                && let Some((result, whose)) = context.earlier_of::<RunResult>(&action, given)?
+            {
                 // What is of the own store was noted when it ran.
                 if whose == Whose::Others {
                     self.keep_manifests(step, &sources);
@@ -241,7 +250,7 @@ impl Stages<'_> {
             }
             let (stack, caches, below) = context.ready(&title, || {
                 let mut stack = self.stack(now, |source| Ok(Some(self.view(source, step)?)))?;
-                let caches = Caches::open(context, stage, &inputs.caches, &mut stack, self.plan.epoch)?;
+                let caches = Caches::open(context, stage, kept_caches, &mut stack, self.plan.epoch)?;
                 let below = stack.merged();
                 self.with_workdir(&mut stack, &below, stage)?;
                 Ok::<_, BuildError>((stack, caches, below))
@@ -261,17 +270,20 @@ impl Stages<'_> {
                 stop_on_refusal: stage.on_refusal == OnRefusal::Stop,
                 limits: limits(context, stage),
                 epoch: self.plan.epoch,
-                secrets: &step.secrets,
+                secrets,
                 lock_files: &lock_files,
+                passage: observing.map(|observing| observing.passage),
             };
             let mut result = sandboxed::run(context, id, run)?;
             result.record.caches = caches.uses();
-            context.keep(&action, &result, with(&result))?;
+            if observing.is_none() {
+                context.keep(&action, &result, with(&result))?;
+            }
             caches.keep(context, limits(context, stage).disk);
             Ok(((result, false), Ending::Done))
         });
         let outcome = journal::outcome(&ran, |(_, cached)| *cached);
-        if outcome != StepOutcome::Cached {
+        if outcome != StepOutcome::Cached && observing.is_none() {
             self.keep_manifests(step, &sources);
             self.keep_pins(&lock_files);
         }

@@ -5,7 +5,7 @@ use std::io;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Sha256, Sha512};
 
-use super::{ReadSeek, go::dirhash};
+use super::{ReadSeek, go::dirhash, npm::yarn_zip};
 
 /// A hash of a native lock file that is strong enough to pin by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +18,8 @@ pub enum Hash {
     GoZip([u8; 32]),
     /// `h1:` of the `go.mod` of a module of Go: the same of a list that has this one file.
     GoMod([u8; 32]),
+    /// The SHA-512 of the zip archive that yarn makes of a package's, without compression.
+    YarnZip([u8; 64]),
 }
 
 /// Text that is no such hash.
@@ -83,6 +85,7 @@ impl Hash {
             Self::Sha256(expected) => Ok(digest::<Sha256>(body)? == expected),
             Self::Sha512(expected) => Ok(digest::<Sha512>(body)? == expected),
             Self::GoZip(expected) => Ok(dirhash::of_zip(body)?.is_some_and(|found| found == *expected)),
+            Self::YarnZip(expected) => Ok(yarn_zip::of_archive(body)?.is_some_and(|found| found == *expected)),
             Self::GoMod(expected) => Ok(dirhash::of_go_mod(body)?.is_some_and(|found| found == *expected)),
         }
     }
@@ -94,6 +97,7 @@ impl std::fmt::Display for Hash {
             Self::Sha256(bytes) => write!(f, "sha256-{}", STANDARD.encode(bytes)),
             Self::Sha512(bytes) => write!(f, "sha512-{}", STANDARD.encode(bytes)),
             Self::GoZip(bytes) => write!(f, "h1:{}", STANDARD.encode(bytes)),
+            Self::YarnZip(bytes) => write!(f, "yarn-zip sha512-{}", STANDARD.encode(bytes)),
             // An archive that has nothing but a `go.mod` at its top would have the same sum, and is another thing.
             Self::GoMod(bytes) => write!(f, "go.mod h1:{}", STANDARD.encode(bytes)),
         }
@@ -107,6 +111,12 @@ impl std::str::FromStr for Hash {
     fn from_str(text: &str) -> Result<Self, ParseHashError> {
         if let Some(sum) = text.strip_prefix("go.mod ") {
             return Self::from_go(sum, true);
+        }
+        if let Some(hash) = text.strip_prefix("yarn-zip ") {
+            return match hash.strip_prefix("sha512-").map(|digits| Self::from_base64("sha512", digits)) {
+                Some(Ok(Self::Sha512(bytes))) => Ok(Self::YarnZip(bytes)),
+                _ => Err(ParseHashError::Malformed(text.chars().take(140).collect())),
+            };
         }
         if text.starts_with("h1:") {
             return Self::from_go(text, false);
@@ -148,10 +158,18 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        for hash in [Hash::Sha256([1; 32]), Hash::Sha512([2; 64]), Hash::GoZip([3; 32]), Hash::GoMod([4; 32])] {
+        let all = [
+            Hash::Sha256([1; 32]),
+            Hash::Sha512([2; 64]),
+            Hash::GoZip([3; 32]),
+            Hash::GoMod([4; 32]),
+            Hash::YarnZip([5; 64]),
+        ];
+        for hash in all {
             assert_eq!(hash.to_string().parse(), Ok(hash));
         }
-        for text in ["", "sha1-AAAA", "sha512-AAAA", "h1:AAAA", "go.mod sha256-AAAA", "sha256"] {
+        for text in ["", "sha1-AAAA", "sha512-AAAA", "h1:AAAA", "go.mod sha256-AAAA", "yarn-zip sha512-AAAA", "sha256"]
+        {
             assert!(text.parse::<Hash>().is_err(), "{text}");
         }
     }

@@ -11,21 +11,25 @@
 //!    which artifacts lie where, and [`Native::unpack`] unpacks each.
 //! 5. [`Native::client`] says how the unmodified client finds it: variables, and files that are mounted where nothing of the project lies.
 //!    Where a lock file has whole addresses that its client goes to whatever it is told, [`Native::addresses`] has them.
-//! 6. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
+//! 6. Of projects without a lock file, what a step asks for is passed on once ([`observe`]), and pinned in `bulla.lock`; it goes the same way then.
+//! 7. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
 pub mod cargo;
 pub mod go;
 mod hash;
+pub mod maven;
 pub mod npm;
+pub mod observe;
 pub mod pypi;
 mod repository;
 
-use std::io;
+use std::{io, sync::Arc};
 
 use bulla_model::{Address, CleanPath, Ecosystem, Fault, Kind, Platform, spec::InstallScripts};
 
 pub use self::{
     hash::{Hash, ParseHashError},
+    observe::Observed,
     repository::{Answer, Body, CACHE, Client, Folder, Repository, Request, Route, Script},
 };
 use crate::archive::Sink;
@@ -82,6 +86,12 @@ impl Artifact {
 
     /// Gives its package URL (purl specification): a name with slashes has its namespace before the last one.
     pub fn purl(&self, ecosystem: Ecosystem) -> String {
+        // Several files of one version are told apart by their types.
+        if let (Ecosystem::Maven, Some(Place::Registry(path))) = (ecosystem, self.places.first())
+            && let Some(purl) = maven::purl(path)
+        {
+            return purl;
+        }
         format!("pkg:{}/{}@{}", ecosystem.purl_type(), escaped(&self.name), escaped(&self.version))
     }
 }
@@ -275,6 +285,12 @@ pub trait Native: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Gives the addresses of registries to which the client goes because the project's own files name them, each with the path of
+    /// [`Native::repository`] that is answered below it, by the proxy. They are what the lock file says, as those of [`Native::addresses`].
+    fn mirrored(&self) -> Vec<(Address, &'static str)> {
+        Vec::new()
+    }
+
     /// Says why a client was not served, when that can be told: what it asked for, what the lock has, what to do.
     fn diagnose(&self, request: &Request) -> Option<String>;
 
@@ -306,6 +322,8 @@ pub struct Stage {
     pub scripts: InstallScripts,
     /// The Pythons that it may have, where its lock file is one of Python.
     pub pythons: pypi::Pythons,
+    /// What was observed of its dependencies that no lock file pins.
+    pub observed: Arc<Observed>,
 }
 
 impl Default for Stage {
@@ -315,6 +333,7 @@ impl Default for Stage {
             place: "/src/app".to_owned(),
             scripts: InstallScripts::default(),
             pythons: pypi::Pythons::default(),
+            observed: Arc::default(),
         }
     }
 }
@@ -334,6 +353,7 @@ pub fn read(
         Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &stage.into())?)),
         Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?.with_scripts(stage.scripts.clone()))),
         Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),
+        Ecosystem::Maven => Ok(Box::new(maven::Maven::read(files, file, &stage.observed)?)),
     }
 }
 
@@ -346,6 +366,8 @@ pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]
         Ecosystem::Go => go::joined(one, other),
         Ecosystem::Cargo => cargo::joined(content_type, one, other),
         Ecosystem::Npm => npm::joined(one, other),
+        // Of one stage there is one set of answers.
+        Ecosystem::Maven => None,
     }
 }
 
@@ -369,9 +391,10 @@ fn read_text(files: &dyn Files, file: &CleanPath, limit: u64, hint: &str) -> Res
 /// The readers of lock files, by the names that they have on disk.
 pub fn usual_files(ecosystem: Ecosystem) -> &'static [&'static str] {
     match ecosystem {
-        Ecosystem::Npm => &["npm-shrinkwrap.json", "package-lock.json"],
+        Ecosystem::Npm => &["npm-shrinkwrap.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock"],
         Ecosystem::Pypi => &["uv.lock", "pylock.toml", "requirements.txt"],
         Ecosystem::Cargo => &["Cargo.lock"],
         Ecosystem::Go => &["go.sum"],
+        Ecosystem::Maven => &["pom.xml"],
     }
 }

@@ -96,6 +96,9 @@ impl Lock {
         for key in self.images.keys().filter(|key| !images.contains(key)) {
             stale.push(Stale { root: format!("{IMAGE}{key}"), changes: vec![Change::Gone] });
         }
+        for key in self.observed.keys().filter(|key| !key.is_of(spec)) {
+            stale.push(Stale { root: format!("observed.{}", key.stage), changes: vec![Change::Gone] });
+        }
         let outside = |source: &&Source| source.folder().is_none();
         for (name, source) in spec.sources.iter().filter(|(_, source)| outside(source)) {
             match self.sources.get(name) {
@@ -117,6 +120,7 @@ impl Lock {
         self.sources.retain(|name, _| spec.sources.get(name).is_some_and(|source| source.folder().is_none()));
         let images = image_keys(spec);
         self.images.retain(|key, _| images.contains(key));
+        self.observed.retain(|key, _| key.is_of(spec));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod check;
 mod error;
+mod observed;
 mod read;
 mod render;
 mod source;
@@ -17,6 +18,7 @@ use std::{
 pub use self::{
     check::{Change, Stale},
     error::LockError,
+    observed::{AnswerPin, Answers, ObservedKey, Verified},
     source::{DebianPin, Evidence, FilePin, GitEvidence, GitPin, GitSignature, ModulePin, SourcePin, UrlPin},
 };
 use crate::{
@@ -46,6 +48,8 @@ pub struct Lock {
     pub sources: BTreeMap<Name, SourcePin>,
     /// The images of registries and layouts, as the spec names them.
     pub images: BTreeMap<ImageKey, ImagePin>,
+    /// What steps of a stage asked a registry for while they were observed, where nothing else pins it.
+    pub observed: BTreeMap<ObservedKey, Answers>,
 }
 
 /// Names an image of a registry or layout for a platform.

@@ -1,12 +1,13 @@
 //! Reads a lock, which may come from a stranger: everything in it is bounded and checked.
 
+mod observed;
 mod source;
 
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use self::source::SourceText;
+use self::{observed::ObservedText, source::SourceText};
 use super::{
     ImageKey, ImagePin, ImageSignature, IndexKey, IndexPin, Lock, LockError, PackageKey, PackagePin, RootPin, Signed,
     SourcePin, VERSION, render,
@@ -42,6 +43,8 @@ struct LockText {
     package: Vec<PackageText>,
     #[serde(default)]
     image: Vec<ImageText>,
+    #[serde(default)]
+    observed: Vec<ObservedText>,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +187,7 @@ fn checked(raw: LockText) -> Result<Lock, LockError> {
         ("source", raw.source.len()),
         ("package", raw.package.len()),
         ("image", raw.image.len()),
+        ("observed", raw.observed.iter().map(ObservedText::count).sum()),
     ] {
         if count > MAX_ENTRIES {
             return Err(invalid(what, format!("there are {count}, more than {MAX_ENTRIES}")));
@@ -236,6 +240,13 @@ fn checked(raw: LockText) -> Result<Lock, LockError> {
             return Err(invalid(entry, "another platform of it has another digest"));
         }
         if lock.images.insert(key, pin).is_some() {
+            return Err(invalid(entry, "it is there twice"));
+        }
+    }
+    for text in raw.observed {
+        let (key, answers) = observed::observed(text)?;
+        let entry = format!("what {} was observed to ask of {}", key.stage, key.ecosystem);
+        if lock.observed.insert(key, answers).is_some() {
             return Err(invalid(entry, "it is there twice"));
         }
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    Evidence, GitEvidence, GitPin, ImageKey, ImagePin, IndexKey, IndexPin, Lock, PackageKey, PackagePin, RootPin,
-    Signed, SourcePin, VERSION,
+    AnswerPin, Answers, Evidence, GitEvidence, GitPin, ImageKey, ImagePin, IndexKey, IndexPin, Lock, ObservedKey,
+    PackageKey, PackagePin, RootPin, Signed, SourcePin, VERSION,
 };
 use crate::{
     digest::Digest,
@@ -45,6 +45,9 @@ impl Lock {
         }
         for (key, image) in &self.images {
             write_image(&mut out, key, image);
+        }
+        for (key, answers) in &self.observed {
+            write_observed(&mut out, key, answers);
         }
         out.push_str(END);
         out
@@ -197,6 +200,25 @@ fn write_image(out: &mut String, key: &ImageKey, image: &ImagePin) {
             Signed::Bundle(digest) => line(out, "bundle", &digest.to_string()),
         }
     }
+}
+
+fn write_observed(out: &mut String, key: &ObservedKey, answers: &Answers) {
+    out.push_str("\n[[observed]]\n");
+    line(out, "stage", key.stage.as_str());
+    line(out, "registry", key.ecosystem.name());
+    out.push_str("answers = [\n");
+    for (path, answer) in answers {
+        let _ = write!(out, "    {{ path = {}, status = {}", quoted(path), answer.status());
+        if let AnswerPin::Given { size, digest, purl, verified } = answer {
+            let _ = write!(out, ", size = {size}, digest = \"{digest}\"");
+            if let Some(purl) = purl {
+                let _ = write!(out, ", purl = {}", quoted(purl));
+            }
+            let _ = write!(out, ", verified = {}", quoted(verified.words()));
+        }
+        out.push_str(" },\n");
+    }
+    out.push_str("]\n");
 }
 
 /// Gives the word for a kind of root.

@@ -19,7 +19,9 @@ impl Language {
             Self::Rust => vec!["cargo".to_owned(), pinned("rustc", version, "V.*")],
             Self::Go => vec![pinned("golang-go", version, "2:V~*")],
             Self::Java => {
-                vec![version.map_or_else(|| "default-jdk-headless".to_owned(), |v| format!("openjdk-{v}-jdk-headless"))]
+                let jdk =
+                    version.map_or_else(|| "default-jdk-headless".to_owned(), |v| format!("openjdk-{v}-jdk-headless"));
+                vec![jdk, "maven".to_owned()]
             }
             Self::C => {
                 let compilers = ["gcc", "g++"].map(|compiler| pinned(compiler, version, "4:V.*"));
@@ -81,7 +83,8 @@ impl Language {
             Self::Python => Some(("pypi", "requirements.txt")),
             Self::Rust => Some(("cargo", "Cargo.lock")),
             Self::Go => Some(("go", "go.sum")),
-            Self::Java | Self::C => None,
+            Self::Java => Some(("maven", "pom.xml")),
+            Self::C => None,
         }
     }
 
@@ -98,6 +101,19 @@ impl Language {
         match (self, words.as_slice()) {
             (Self::Node, ["npm", "ci", rest @ ..]) if rest.iter().all(|word| word.starts_with('-')) => {
                 Some(&["**/package.json", "package-lock.json", "npm-shrinkwrap.json", "**/.npmrc"])
+            }
+            (Self::Node, ["pnpm", "install", rest @ ..]) if rest.iter().all(|word| word.starts_with('-')) => Some(&[
+                "**/package.json",
+                "pnpm-lock.yaml",
+                "pnpm-workspace.yaml",
+                ".pnpmfile.cjs",
+                "**/.npmrc",
+                "patches/**",
+            ]),
+            (Self::Node, ["yarn" | "yarnpkg", "install", rest @ ..])
+                if rest.iter().all(|word| word.starts_with('-')) =>
+            {
+                Some(&["**/package.json", "yarn.lock", ".yarnrc", ".yarnrc.yml", ".yarn/**", "**/.npmrc", "patches/**"])
             }
             (Self::Python, ["python3", "-m", "venv", VENV]) => Some(&[]),
             (Self::Python, ["pip", "install", rest @ ..] | ["uv", "pip", "sync", rest @ ..]) if of_the_lock(rest) => {

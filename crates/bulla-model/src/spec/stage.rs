@@ -24,7 +24,7 @@ pub struct Stage {
     pub env: BTreeMap<String, String>,
     /// What is brought in from other stages before the first step.
     pub copy: Vec<StageCopy>,
-    /// The lock files whose packages steps find; those of a continued stage are already in it.
+    /// The lock files whose packages steps find, and the projects whose dependencies are observed; those of a continued stage are already in it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dependencies: BTreeMap<Ecosystem, Vec<Dependency>>,
     /// The steps, in their order.
@@ -39,6 +39,9 @@ pub struct Stage {
     /// Why locked builds use them too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locked_cache: Option<String>,
+    /// Why locked builds use what was observed, where some dependencies have no other pins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locked_observed: Option<String>,
     /// What calls that change the process's user do.
     pub identity: Identity,
     /// What a step may use.
@@ -51,6 +54,11 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// Says whether some of its dependencies have no pins but observed ones.
+    pub fn is_observed(&self) -> bool {
+        self.dependencies.keys().any(|ecosystem| ecosystem.is_observed())
+    }
+
     /// Gives the stages that must be done before this one; a stage may come more than once.
     pub fn needs(&self) -> impl Iterator<Item = &Name> {
         let base = match &self.base {

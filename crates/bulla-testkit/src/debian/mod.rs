@@ -19,6 +19,9 @@ pub use publish::{Release, Signing};
 pub use real::{closure, codename, file_of, machine_architecture, real_debs, real_debs_of_two};
 pub use source::real_source;
 
+/// The file of the public key.
+const KEYRING: &str = "test-key.asc";
+
 /// A repository in a folder, to be served by a [`crate::Mirror`].
 #[derive(Debug)]
 pub struct DebianRepo {
@@ -46,6 +49,9 @@ impl DebianRepo {
     /// Makes an empty repository in a folder that stays.
     pub fn at(root: &Path, suite: &str) -> Self {
         fs_err::create_dir_all(root).expect("the folder of the repository");
+        let key = TestKey::new();
+        // Once: others may read it at any time.
+        fs_err::write(root.join(KEYRING), key.public()).expect("writing the public key");
         Self {
             root: root.to_owned(),
             _temporary: None,
@@ -53,7 +59,7 @@ impl DebianRepo {
             component: "main".to_owned(),
             architecture: "amd64".to_owned(),
             foreign: BTreeSet::new(),
-            key: TestKey::new(),
+            key,
             stanzas: BTreeMap::new(),
             sources: BTreeMap::new(),
         }
@@ -146,11 +152,9 @@ impl DebianRepo {
         &self.key
     }
 
-    /// Gives the file of the public key, which is made beside the suites.
+    /// Gives the file of the public key, which lies beside the suites.
     pub fn keyring(&self) -> PathBuf {
-        let file = self.root.join("test-key.asc");
-        fs_err::write(&file, self.key.public()).expect("writing the public key");
-        file
+        self.root.join(KEYRING)
     }
 
     /// Adds a package made for a test.

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, spec::Name};
 use clap::Args;
 
 use crate::{
@@ -13,9 +13,11 @@ use crate::{
     ops::{
         self,
         lock::{Update, Wish},
+        observe::Budget,
         project::Place,
         workspace::{self, Member},
     },
+    quantity,
     session::Session,
 };
 
@@ -26,6 +28,7 @@ Examples:
   bulla lock --update openssl move one package, and what must move with it
   bulla lock --update registry.example/team/base
                               move one image that the spec starts from
+  bulla lock --observe build  run the stage once, and pin what it asks the registry of Maven for
   bulla lock --member services/shop --update
                               one member of a workspace alone";
 
@@ -34,6 +37,10 @@ Examples:
 /// Every package is pinned by its SHA-256, with the signed index that vouches for it, every source from a URL with its
 /// signature, if it has one, and every source of git by its commit and the SHA-256 of its files, with who signed. An image is pinned by the digest that its tag, or its name in a layout of the project, has. Versions that are locked stay,
 /// unless they must move or are told to. Of packages and images nothing but indexes and manifests is downloaded.
+///
+/// What has no lock file of its own (`dependencies: [{maven: pom.xml}]`) is observed: with --observe the stage is run once, without secrets, what its
+/// client asks the registry for is passed on to the one of your configuration and verified, and the answers are pinned. Nothing that the steps leave
+/// is kept. This is the only time that a step reaches anything: only GET and HEAD of the registry's own paths, and within a budget.
 ///
 /// In the folder of a bulla.workspace.yaml it is for all members; a name to update is for those whose lock has it.
 #[derive(Debug, Args)]
@@ -46,6 +53,22 @@ pub(crate) struct Options {
     /// The folder of a member of the workspace; may be repeated [default: in the workspace's folder all, else the project]
     #[arg(long, value_name = "MEMBER")]
     member: Vec<PathBuf>,
+
+    /// Run stages once, and pin what they ask registries for: the named ones, or all that have something to be observed
+    #[arg(long, value_name = "STAGE", num_args = 0.., conflicts_with = "update")]
+    observe: Option<Vec<String>>,
+
+    /// How many requests each step may make while it is observed
+    #[arg(long, value_name = "N", requires = "observe", default_value_t = Budget::default().requests)]
+    requests: u64,
+
+    /// How much each step may be given while it is observed, as 2GiB
+    #[arg(long, value_name = "SIZE", requires = "observe", value_parser = quantity::bytes, default_value = "2GiB")]
+    bytes: u64,
+
+    /// How many things that no registry has each step may ask for while it is observed
+    #[arg(long, value_name = "N", requires = "observe", default_value_t = Budget::default().absent)]
+    absent: u64,
 
     #[command(flatten)]
     downgrade: AllowDowngrade,
@@ -104,6 +127,13 @@ fn one(session: &Session, options: &Options, place: &Place, update: Update) -> R
     let project = ops::project::load_at(session, place, &BTreeMap::new())?;
     workspace::tell(session, &project);
     let wish = Wish { update: update.clone(), allow_downgrade: options.downgrade.allow_downgrade };
+    if let Some(stages) = &options.observe {
+        let name =
+            |text: &String| Name::parse(text).map_err(|_| CliError::Option(format!("`{text}` is no name of a stage")));
+        let stages = stages.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+        let budget = Budget { requests: options.requests, bytes: options.bytes, absent: options.absent };
+        return ops::observe::run(session, &project, &stages, budget, &wish);
+    }
     let before = ops::lock::read(&project)?;
     let after = ops::lock::ensure(session, &project, &wish)?;
     if update == Update::Nothing && before.as_ref() == Some(&after) {

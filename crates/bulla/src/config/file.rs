@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Config, Debian, Limits, Network, Npm, Oci, Repository, cargo::CargoKeys, go::GoKeys, problem,
+    Config, Debian, Limits, Network, Npm, Oci, Repository, cargo::CargoKeys, go::GoKeys, maven::MavenKeys, problem,
     pypi::Keys as PypiKeys, store::Store,
 };
 use crate::{
@@ -66,6 +66,7 @@ struct Registry {
     go: GoKeys,
     pypi: PypiKeys,
     cargo: CargoKeys,
+    maven: MavenKeys,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -184,6 +185,7 @@ impl File {
         self.registry.go.mistakes(&mut marks);
         self.registry.pypi.mistakes(&mut marks);
         self.registry.cargo.mistakes(&mut marks);
+        self.registry.maven.mistakes(&mut marks);
         self.limits.mistakes(&mut marks);
         self.store.mistakes(&mut marks);
         self.store.uid.iter().for_each(|uid| {
@@ -245,6 +247,7 @@ impl File {
                 go: self.registry.go.over(weaker.registry.go),
                 pypi,
                 cargo: self.registry.cargo.over(weaker.registry.cargo),
+                maven: self.registry.maven.over(weaker.registry.maven),
             },
         }
     }
@@ -276,6 +279,7 @@ impl File {
             go: self.registry.go.into_config(),
             pypi: self.registry.pypi.into_config(),
             cargo: self.registry.cargo.into_config(),
+            maven: self.registry.maven.into_config(),
             others: self.store.into_others(),
             oci: Oci {
                 insecure: inner(self.registry.oci.insecure.unwrap_or_default()),

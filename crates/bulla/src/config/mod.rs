@@ -6,6 +6,7 @@
 mod cargo;
 mod file;
 mod go;
+mod maven;
 mod problem;
 mod pypi;
 mod store;
@@ -57,6 +58,8 @@ pub(crate) struct Config {
     pub pypi: Pypi,
     /// Where crates are.
     pub cargo: Cargo,
+    /// Where artifacts of Maven are.
+    pub maven: Maven,
     /// What is said of registries of images.
     pub oci: Oci,
     /// Stores of others.
@@ -122,6 +125,21 @@ pub(crate) struct Cargo {
 impl Default for Cargo {
     fn default() -> Self {
         Self { cargo_config: true, registry: None }
+    }
+}
+
+/// Where artifacts of Maven are.
+#[derive(Debug, Clone)]
+pub(crate) struct Maven {
+    /// Whether Maven's own settings of the user and the machine are read for what is not configured here, and for logins.
+    pub maven_settings: bool,
+    /// The base addresses of repositories: the first that has something counts.
+    pub repositories: Vec<Url>,
+}
+
+impl Default for Maven {
+    fn default() -> Self {
+        Self { maven_settings: true, repositories: Vec::new() }
     }
 }
 

@@ -142,7 +142,7 @@ fn make(
     for line in lines {
         session.say(&line);
     }
-    if let Some(line) = tainted(&built) {
+    for line in [tainted(&built), observed(&built)].into_iter().flatten() {
         session.say(&line);
     }
     Ok(built)
@@ -162,6 +162,18 @@ fn tainted(built: &Built) -> Option<String> {
         steps.join(", ")
     );
     Some(told).filter(|_| !steps.is_empty())
+}
+
+/// Says which steps were given what was only observed.
+fn observed(built: &Built) -> Option<String> {
+    let steps = built.steps.iter().filter(|step| !step.record.observed.is_empty());
+    let told = |step: &StepRecord| {
+        let registries: Vec<&str> = step.record.observed.iter().map(String::as_str).collect();
+        format!("{}/{} ({})", step.stage, step.step, registries.join(", "))
+    };
+    let steps: Vec<String> = steps.map(told).collect();
+    Some(format!("Pinned by what was observed, and by no lock file: {}.", steps.join(", ")))
+        .filter(|_| !steps.is_empty())
 }
 
 /// The most files that a line names.

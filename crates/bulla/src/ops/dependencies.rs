@@ -23,12 +23,14 @@ use bulla_store::Store;
 use crate::{
     error::{CommandError, Result},
     ops,
-    registry::{Apt, CargoRegistries, Found, GoRegistries, NpmRegistries, PackageRegistries, PypiRegistries},
+    registry::{
+        Apt, CargoRegistries, Found, GoRegistries, MavenRegistries, NpmRegistries, PackageRegistries, PypiRegistries,
+    },
     session::Session,
 };
 
 /// The most bytes of one file that a lock file names.
-const MAX_ARTIFACT: u64 = 1 << 30;
+pub(crate) const MAX_ARTIFACT: u64 = 1 << 30;
 /// How many are fetched at once, where the configuration does not say it.
 const AT_ONCE: usize = 8;
 
@@ -43,9 +45,9 @@ pub(crate) struct Dependencies<'a> {
 }
 
 /// The registries of an ecosystem, and the client that asks them.
-struct Known {
-    registries: Box<dyn PackageRegistries>,
-    client: Client,
+pub(crate) struct Known {
+    pub(crate) registries: Box<dyn PackageRegistries>,
+    pub(crate) client: Client,
 }
 
 impl Known {
@@ -60,7 +62,7 @@ impl Known {
 
 /// Something that a lock file names cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("fetching {name} {version}, which {file}:{line} names")]
+#[error("fetching {name} {version}, which {file}{} names", if *line == 0 { String::new() } else { format!(":{line}") })]
 struct NotHad {
     name: String,
     version: String,
@@ -194,7 +196,11 @@ impl<'a> Dependencies<'a> {
         Ok(())
     }
 
-    fn known(&self, ecosystem: Ecosystem) -> Result<Arc<Known>> {
+    /// Gives the registries of an ecosystem.
+    ///
+    /// # Errors
+    /// When settings cannot be read.
+    pub(crate) fn known(&self, ecosystem: Ecosystem) -> Result<Arc<Known>> {
         let mut all = lock(&self.known);
         if let Some(known) = all.get(&ecosystem) {
             return Ok(Arc::clone(known));
@@ -204,6 +210,7 @@ impl<'a> Dependencies<'a> {
             Ecosystem::Go => Box::new(GoRegistries::read(self.session)?),
             Ecosystem::Pypi => Box::new(PypiRegistries::read(self.session)?),
             Ecosystem::Cargo => Box::new(CargoRegistries::read(self.session)?),
+            Ecosystem::Maven => Box::new(MavenRegistries::read(self.session)?),
         };
         let mut machine = Apt::read(self.session)?;
         // Of the machine's settings its proxies and authorities count; its logins are for others.

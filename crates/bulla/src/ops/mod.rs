@@ -10,6 +10,7 @@ pub(crate) mod journal;
 mod layouts;
 pub(crate) mod lock;
 pub(crate) mod network;
+pub(crate) mod observe;
 pub(crate) mod platform;
 pub(crate) mod project;
 pub(crate) mod registries;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bulla_model::{
-    Fault, Kind,
+    Ecosystem, Fault, Kind,
     login::without_logins,
     spec::{Name, Spec, SpecErrors, WORKSPACE_FILE},
 };
@@ -132,11 +132,35 @@ impl Fault for CacheWhenLocked {
     }
 }
 
-/// Fails when a stage of a locked build has caches, and no reason for that. With a target, only what that needs counts.
+/// A locked build would use pins that came of running something.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "what the stage {stage} has of {ecosystem} was observed, and a locked build uses nothing that was only observed: no lock file vouches for it"
+)]
+struct ObservedWhenLocked {
+    stage: Name,
+    ecosystem: Ecosystem,
+}
+
+impl Fault for ObservedWhenLocked {
+    fn kind(&self) -> Kind {
+        Kind::Policy
+    }
+
+    fn hints(&self) -> Vec<String> {
+        vec![format!(
+            "what was observed is pinned in bulla.lock, for a person to look at; if that is enough, say why in the stage {}: `locked-observed: REASON`",
+            self.stage
+        )]
+    }
+}
+
+/// Fails when a stage of a locked build has caches or observed dependencies, and no reason for that. With a target, only what that needs
+/// counts.
 ///
 /// # Errors
 /// With the stage.
-pub(crate) fn refuse_caches(project: &Project, target: Option<&Name>) -> Result<()> {
+pub(crate) fn refuse_loose_stages(project: &Project, target: Option<&Name>) -> Result<()> {
     let stages = &project.spec.stages;
     let mut wanted: Vec<&Name> = target.map_or_else(|| stages.keys().collect(), |target| vec![target]);
     let mut at = 0;
@@ -145,6 +169,10 @@ pub(crate) fn refuse_caches(project: &Project, target: Option<&Name>) -> Result<
         let Some(stage) = stages.get(name) else { continue };
         if !stage.cache.is_empty() && stage.locked_cache.is_none() {
             return Err(CacheWhenLocked { stage: name.clone() }.into());
+        }
+        let observed = stage.dependencies.keys().find(|ecosystem| ecosystem.is_observed());
+        if let Some(ecosystem) = observed.filter(|_| stage.locked_observed.is_none()) {
+            return Err(ObservedWhenLocked { stage: name.clone(), ecosystem: *ecosystem }.into());
         }
         let more: Vec<&Name> = stage.needs().filter(|need| !wanted.contains(need)).collect();
         wanted.extend(more);

@@ -9,6 +9,7 @@ mod cargo;
 mod go;
 mod keys;
 mod logins;
+mod maven;
 mod netrc;
 mod npm;
 mod packages;
@@ -27,6 +28,7 @@ pub(crate) use self::{
     cargo::{CargoRegistries, sparse_index},
     go::{GoRegistries, Proxies},
     logins::DockerLogins,
+    maven::MavenRegistries,
     npm::NpmRegistries,
     packages::{Found, PackageRegistries},
     pypi::PypiRegistries,

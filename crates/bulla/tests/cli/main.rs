@@ -22,6 +22,8 @@ mod languages;
 mod lock;
 mod lock_attacks;
 mod manual;
+mod maven;
+mod maven_attacks;
 mod modules;
 mod npm;
 mod npm_attacks;
@@ -32,6 +34,7 @@ mod npm_stores;
 mod output;
 mod parts;
 mod platforms;
+mod pnpm;
 mod proxy;
 mod pypi;
 mod pypi_attacks;
@@ -53,6 +56,7 @@ mod workspace_since;
 #[path = "../attacks/world.rs"]
 #[allow(dead_code, reason = "the attacks use the rest of it")]
 mod world;
+mod yarn;
 
 use bulla_testkit::{Deb, DebianRepo, Mirror, Project, Release, TestEnvironment};
 

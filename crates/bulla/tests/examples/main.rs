@@ -6,6 +6,7 @@ mod cargo_tool;
 mod go_service;
 mod hello;
 mod hermetic;
+mod maven_service;
 mod nginx;
 mod node_service;
 mod private_base;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::{CleanPath, Platform};
+use bulla_model::{Address, CleanPath, Platform};
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
@@ -11,16 +11,21 @@ use super::{
     json::{Lines, Pairs},
     name,
     platform::{Machines, Words},
+    words::{self, Source, Unserved, host_of, path_of, shortened},
 };
 use crate::dependencies::{Artifact, Hash, LockFileError, MAX_ARTIFACTS, Place};
 
 /// What a lock file names.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Read {
     /// What has to be had.
     pub(super) artifacts: Vec<Artifact>,
     /// The further paths that a client may have for an artifact, beneath the registry: those of its `resolved` addresses.
     pub(super) further: BTreeMap<String, usize>,
+    /// The addresses to which the client goes by itself.
+    pub(super) addresses: Vec<(Address, usize)>,
+    /// What is needed, and has no hash: it is not fetched, by name and version.
+    pub(super) unpinned: BTreeSet<(String, String)>,
     /// What other platforms alone need, by name and version: what the lock file says of it.
     pub(super) foreign: BTreeMap<(String, String), Map<String, Value>>,
     /// Scopes of which the client has to ask a registry where an archive is, with a line that shows it.
@@ -68,14 +73,6 @@ struct Entry {
     libc: Option<Words>,
 }
 
-/// Where an archive is, by what the lock file says.
-enum Source<'a> {
-    /// In the registry, at the path that its name and version have.
-    Registry,
-    /// At an address of its own.
-    Url(&'a str),
-}
-
 /// The fields of an entry that a registry's document has too (npm, "Package Metadata", the abbreviated form).
 pub(super) const MANIFEST_FIELDS: [&str; 15] = [
     "bin",
@@ -94,6 +91,18 @@ pub(super) const MANIFEST_FIELDS: [&str; 15] = [
     "peerDependencies",
     "peerDependenciesMeta",
 ];
+
+/// Gives the scopes of which a client has to ask a registry where an archive is, with a line that shows it.
+pub(super) fn scopes(artifacts: &[Artifact], addresses: &[(Address, usize)]) -> BTreeMap<String, u32> {
+    let known: BTreeSet<usize> = addresses.iter().map(|(_, place)| *place).collect();
+    let mut scopes = BTreeMap::new();
+    for (_, artifact) in artifacts.iter().enumerate().filter(|(place, _)| !known.contains(place)) {
+        if let Some((scope, _)) = artifact.name.split_once('/') {
+            scopes.entry(scope.to_owned()).or_insert(artifact.line);
+        }
+    }
+    scopes
+}
 
 struct Reader<'a> {
     file: &'a CleanPath,
@@ -273,7 +282,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Says where an archive is. A registry's own path is looked for in the registry that is configured, whichever the address names.
+    /// Says where an archive is.
     fn source<'u>(
         &self,
         name: &str,
@@ -282,35 +291,16 @@ impl Reader<'_> {
         raw: &RawValue,
     ) -> Result<Source<'u>, LockFileError> {
         let Some(resolved) = resolved else { return Ok(Source::Registry) };
-        let line = self.lines.of_key(raw, "resolved");
-        let shown = shortened(&bulla_model::login::without_logins(resolved));
-        if resolved.starts_with("git") || resolved.ends_with(".git") || resolved.contains(".git#") {
-            let what = format!("`{name}` comes from a git repository (`{shown}`), which is not served to steps yet");
-            let hint = "depend on a release of it in the registry, or on an archive by its address: `npm install https://HOST/NAME.tgz`";
-            return Err(self.wrong(line, &what, hint));
-        }
-        let web = ["http://", "https://"].iter().find_map(|scheme| resolved.strip_prefix(scheme));
-        let Some(rest) = web else {
-            let what = format!("`{name}` comes from `{shown}`, which is no address of http or https");
-            return Err(self.wrong(line, &what, "run `npm install`, and commit the lock file"));
-        };
-        if rest.split('/').next().is_some_and(|host| host.contains('@')) {
-            let what = format!("the address of `{name}` has a login in it");
-            return Err(self.wrong(
-                line,
-                &what,
-                "take the login out of `resolved`, and put it into your own `~/.npmrc`",
-            ));
-        }
-        let path = path_of(resolved).unwrap_or_default();
-        let own = name::archive_path(name, version);
-        match path.strip_suffix(own.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('/')) {
-            true => Ok(Source::Registry),
-            false => Ok(Source::Url(resolved)),
-        }
+        words::source(name, version, resolved).map_err(|(what, why)| {
+            let hint = match why {
+                Unserved::Git => "depend on a release of it in the registry, or on an archive by its address: `npm install https://HOST/NAME.tgz`",
+                Unserved::Login => "take the login out of `resolved`, and put it into your own `~/.npmrc`",
+                Unserved::Other | Unserved::Unpinned => "run `npm install`, and commit the lock file",
+            };
+            self.wrong(self.lines.of_key(raw, "resolved"), &what, hint)
+        })
     }
 
-    /// Reads `integrity` (W3C, "Subresource Integrity"): of several algorithms the strongest counts.
     fn hashes(
         &self,
         name: &str,
@@ -319,32 +309,11 @@ impl Reader<'_> {
         raw: &RawValue,
     ) -> Result<Vec<Hash>, LockFileError> {
         let again = "delete `integrity` of this entry and the folder `node_modules`, run `npm install`, and commit the lock file";
-        let Some(integrity) = integrity else {
-            let what = format!("`{name}` {version} has no `integrity`: nothing says what its bytes are");
-            return Err(self.wrong(self.lines.of(raw), &what, again));
+        let line = match integrity {
+            None => self.lines.of(raw),
+            Some(_) => self.lines.of_key(raw, "integrity"),
         };
-        let line = self.lines.of_key(raw, "integrity");
-        let words = integrity.split_whitespace().filter_map(|word| {
-            let (algorithm, rest) = word.split_once('-')?;
-            Some((algorithm, rest.split('?').next().unwrap_or(rest)))
-        });
-        let words: Vec<(&str, &str)> = words.collect();
-        for strong in ["sha512", "sha256"] {
-            let of_it = words.iter().filter(|(algorithm, _)| *algorithm == strong);
-            let hashes: Result<BTreeSet<Hash>, _> =
-                of_it.map(|(algorithm, text)| Hash::from_base64(algorithm, text)).collect();
-            let hashes = hashes.map_err(|error| self.wrong(line, &format!("`{name}` {version}: {error}"), again))?;
-            if hashes.len() > 1 {
-                let what = format!("`{name}` {version} has several `integrity` values of one algorithm");
-                return Err(self.wrong(line, &what, again));
-            }
-            if !hashes.is_empty() {
-                return Ok(hashes.into_iter().collect());
-            }
-        }
-        let what =
-            format!("`{name}` {version} has the `integrity` `{}`, which is too weak to pin by", shortened(integrity));
-        Err(self.wrong(line, &what, again))
+        words::hashes(name, version, integrity).map_err(|what| self.wrong(line, &what, again))
     }
 
     /// Notes a path that a client may ask for, which belongs to one artifact alone.
@@ -402,6 +371,8 @@ impl Reader<'_> {
         Ok(Read {
             artifacts: self.found.into_values().collect(),
             further,
+            addresses: Vec::new(),
+            unpinned: BTreeSet::new(),
             foreign,
             asked_scopes,
             places,
@@ -410,66 +381,29 @@ impl Reader<'_> {
     }
 }
 
-/// Gives the host of an address, without its port.
-fn host_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let host = rest.split(['/', '?', '#']).next()?;
-    Some(host.rsplit_once(':').map_or(host, |(host, _)| host))
-}
-
-/// Gives the path of an address, percent-decoded, without its first slash and without a query; `None` where it has none that is clean.
-fn path_of(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let path = rest.split(['?', '#']).next()?.split_once('/')?.1;
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        if first == b'%' {
-            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = tail.get(2..)?;
-        } else {
-            bytes.push(first);
-            rest = tail;
-        }
-    }
-    let path = String::from_utf8(bytes).ok()?;
-    let clean = !path.chars().any(char::is_control) && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    clean.then_some(path)
-}
-
 /// Says why a text is no JSON: what Git and interrupted downloads leave has names of its own.
 fn damaged(file: &CleanPath, text: &str, error: &serde_json::Error) -> LockFileError {
-    let conflict = text.lines().position(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "));
-    let (line, what, hint) = match conflict {
-        Some(before) => (
-            before + 1,
+    let line_of_error = u32::try_from(error.line().max(1)).unwrap_or(u32::MAX);
+    let (line, what, hint) = match words::conflict(text) {
+        Some(line) => (
+            line,
             "here is a conflict of a merge that nobody resolved".to_owned(),
             "run `npm install`, which resolves conflicts in its lock file, and commit it",
         ),
         None if error.is_eof() => {
-            (error.line(), "it is cut off".to_owned(), "take it from the repository again, or run `npm install`")
+            (line_of_error, "it is cut off".to_owned(), "take it from the repository again, or run `npm install`")
         }
         None => (
-            error.line(),
+            line_of_error,
             format!("it is not JSON: {}", without_place(error)),
             "run `npm install`, and commit the lock file",
         ),
     };
-    LockFileError { file: file.to_string(), line: u32::try_from(line.max(1)).ok(), what, hints: vec![hint.to_owned()] }
+    LockFileError { file: file.to_string(), line: Some(line), what, hints: vec![hint.to_owned()] }
 }
 
 /// Gives the message without the place, which is that in a part of the text.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(before, _)| before).chars().take(200).collect()
-}
-
-fn shortened(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut shown: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(LONGEST).collect();
-    if text.chars().count() > LONGEST {
-        shown.push('…');
-    }
-    shown
 }

@@ -1,40 +1,57 @@
-//! npm: `package-lock.json`, `npm-shrinkwrap.json`, and the registry that `npm ci` and `npm install` find.
+//! npm's packages: `package-lock.json` and `npm-shrinkwrap.json` of npm, `pnpm-lock.yaml`, `yarn.lock`, and the registry
+//! that their clients find.
 //!
-//! The order: the lock file is read (`lock`), which says what has to be had and where; of the archives, when a step really runs, the
+//! The order: the lock file is read (`lock`, `pnpm`, `yarn1`, `berry`), which says what has to be had and where; of the archives, when a step really runs, the
 //! `package.json` is read (`package`), and documents of a registry are made of them that have the locked versions alone. Archives are
-//! at the path that every registry has for them, and at the path of their `resolved` address.
+//! at the path that every registry has for them, and at that of their `resolved` address: beneath the registry for npm, which looks there
+//! for it, and for the others where the address says.
 
+mod berry;
+mod client;
+mod collected;
 mod json;
 mod lock;
 mod name;
 mod package;
 mod platform;
+mod pnpm;
 mod scripts;
+mod words;
+mod yaml;
+mod yarn1;
+pub(super) mod yarn_zip;
+
+#[cfg(test)]
+mod pnpm_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod yarn_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::{CleanPath, Ecosystem, spec::InstallScripts};
+use bulla_model::{Address, CleanPath, Ecosystem, spec::InstallScripts};
 
 pub(super) use self::package::joined;
-use self::{lock::Read, package::Release};
+use self::{client::Tool, lock::Read, package::Release};
 use super::{
-    Answer, ArtifactError, Bodies, Body, CACHE, Client, Files, LockFileError, Locked, Native, Question, Repository,
-    Request, Route, Script, Stage,
+    Answer, ArtifactError, Bodies, Body, Client, Files, LockFileError, Locked, Native, Question, Repository, Request,
+    Route, Script, Stage,
 };
 
 /// The most bytes of a lock file.
 const MAX_LOCK: u64 = 64 << 20;
-/// The most bytes of a project's settings.
-const MAX_SETTINGS: u64 = 1 << 20;
 /// What archives are.
 const ARCHIVE: &str = "application/octet-stream";
 
-/// A lock file of npm.
+/// A lock file of npm's packages.
 #[derive(Debug)]
 pub struct Npm {
+    tool: Tool,
     locked: Locked,
+    addresses: Vec<(Address, usize)>,
+    unpinned: BTreeSet<(String, String)>,
+    denies: bool,
     further: BTreeMap<String, usize>,
     foreign: BTreeMap<(String, String), serde_json::Map<String, serde_json::Value>>,
     scripts: Option<scripts::Allowed>,
@@ -47,17 +64,26 @@ impl Npm {
     /// # Errors
     /// When it is not there, is damaged, or names what cannot be served.
     pub fn read(files: &dyn Files, file: &CleanPath, stage: &Stage) -> Result<Self, LockFileError> {
-        let text =
-            super::read_text(files, file, MAX_LOCK, "run `npm install --package-lock-only`, and commit the lock file")?;
-        let Read { artifacts, further, foreign, asked_scopes, places, replaced_host } =
-            lock::read(file, &text, stage.platform)?;
-        check_settings(files, file, &asked_scopes)?;
-        let scripts = match &stage.scripts {
-            InstallScripts::Run => None,
-            InstallScripts::Deny { allow } => Some(scripts::Allowed::new(file, &stage.place, &places, allow)),
+        let hint = format!("run {}, and commit the lock file", Tool::locking(file));
+        let text = super::read_text(files, file, MAX_LOCK, &hint)?;
+        let tool = Tool::of(file, &text)?;
+        let read = match tool {
+            Tool::Npm => lock::read(file, &text, stage.platform)?,
+            Tool::Pnpm => pnpm::read(file, &text, stage.platform)?,
+            Tool::Yarn1 => yarn1::read(file, &text)?,
+            Tool::Yarn => berry::read(file, &text, stage.platform)?,
         };
+        let Read { artifacts, further, addresses, unpinned, foreign, asked_scopes, places, replaced_host } = read;
+        client::check_settings(tool, files, file, &asked_scopes, &stage.scripts)?;
+        let scripts = match &stage.scripts {
+            InstallScripts::Deny { allow } if tool.has_script_shell() => {
+                Some(scripts::Allowed::new(file, &stage.place, &places, allow))
+            }
+            InstallScripts::Run | InstallScripts::Deny { .. } => None,
+        };
+        let denies = !stage.scripts.is_run();
         let locked = Locked { ecosystem: Ecosystem::Npm, file: file.clone(), artifacts };
-        Ok(Self { locked, further, foreign, scripts, replaced_host })
+        Ok(Self { tool, locked, addresses, unpinned, denies, further, foreign, scripts, replaced_host })
     }
 
     /// Says what there is of a package in place of what was asked for.
@@ -69,44 +95,25 @@ impl Npm {
         let known: BTreeSet<&str> =
             artifacts.chain(foreign).filter(|(known, _)| *known == name).map(|(_, version)| version.as_str()).collect();
         let known: Vec<&str> = known.into_iter().collect();
+        let unpinned = |(other, of): &(String, String)| other == name && version.is_none_or(|version| version == of);
+        if self.unpinned.iter().any(unpinned) {
+            return Some(format!(
+                "yarn asked for {wanted}, of which {file} has no checksum: it writes none of what is for one platform alone, so that nothing says what its bytes are. Commit its archive in the folder `.yarn/cache`, or lock by npm or pnpm."
+            ));
+        }
         let lack = match known.as_slice() {
             [] => format!("{file} does not have it"),
             known if version.is_some_and(|version| known.contains(&version)) => {
                 return Some(format!(
-                    "npm asked for {wanted}, which {file} has for other platforms alone, and which was not fetched."
+                    "{} asked for {wanted}, which {file} has for other platforms alone, and which was not fetched.",
+                    self.tool.name()
                 ));
             }
             known => format!("{file} has {}", known.join(", ")),
         };
-        Some(format!("npm asked for {wanted}; {lack}. Run `npm install`, commit the lock, build again."))
+        let (tool, install) = (self.tool.name(), self.tool.install());
+        Some(format!("{tool} asked for {wanted}; {lack}. Run {install}, commit the lock, build again."))
     }
-}
-
-/// Refuses what the project's own settings would send elsewhere: a scope has its registry there, and the lock file does not say where its
-/// archives are. Variables cannot overrule that, because a shell drops those whose names have an `@`.
-fn check_settings(files: &dyn Files, file: &CleanPath, asked: &BTreeMap<String, u32>) -> Result<(), LockFileError> {
-    let Ok(name) = CleanPath::parse(".npmrc") else { return Ok(()) };
-    let settings = match file.parent() {
-        Some(parent) => parent.join(&name).unwrap_or(name),
-        None => name,
-    };
-    let Ok(Some(text)) = files.read(&settings, MAX_SETTINGS) else { return Ok(()) };
-    for (number, line) in String::from_utf8_lossy(&text).lines().enumerate() {
-        let Some((scope, _)) = line.trim().split_once(":registry") else { continue };
-        if let Some(at) = asked.get(scope) {
-            return Err(LockFileError {
-                file: settings.to_string(),
-                line: u32::try_from(number + 1).ok(),
-                what: format!(
-                    "packages of `{scope}` would be looked for in the registry that this line names, and {file}:{at} does not say where they are"
-                ),
-                hints: vec![format!(
-                    "move the line into your own `~/.npmrc`, or run `npm install --omit-lockfile-registry-resolved=false`, and commit the lock file"
-                )],
-            });
-        }
-    }
-    Ok(())
 }
 
 impl Native for Npm {
@@ -170,35 +177,33 @@ impl Native for Npm {
     }
 
     fn client(&self, base: &str) -> Client {
-        let settings = [
-            ("registry", format!("{base}/npm/")),
-            ("cache", format!("{CACHE}/npm")),
-            ("audit", "false".to_owned()),
-            ("fund", "false".to_owned()),
-            ("update_notifier", "false".to_owned()),
-            ("fetch_retries", "0".to_owned()),
-            ("replace_registry_host", self.replaced_host.clone()),
-            ("omit_lockfile_registry_resolved", "true".to_owned()),
-        ];
-        let env = settings.into_iter().map(|(key, value)| (format!("npm_config_{key}"), value)).collect();
-        let mut client = Client { env, ..Client::default() };
+        let mut client =
+            client::settings(self.tool, base, &self.replaced_host, (!self.addresses.is_empty(), self.denies));
         if let Some(allowed) = &self.scripts {
             allowed.enforce(&mut client);
         }
         client
     }
 
+    fn addresses(&self) -> Vec<(Address, usize)> {
+        self.addresses.clone()
+    }
+
     fn remarks(&self) -> Vec<String> {
         let unknown = self.scripts.iter().flat_map(|allowed| &allowed.unknown);
+        let unpinned = self.unpinned.iter().map(|(name, version)| {
+            format!("it has no checksum of {name} {version}, as yarn writes none of what is for one platform alone: it is not fetched, and has to be in `.yarn/cache` of the source where it is needed")
+        });
         unknown
             .map(|name| {
                 format!("`scripts` allows those of `{name}`, and no package of the registry has that name here")
             })
+            .chain(unpinned)
             .collect()
     }
 
     fn contradicts(&self, variable: &str) -> bool {
-        self.scripts.is_some() && scripts::is_shell_setting(variable)
+        self.scripts.is_some() && scripts::is_shell_setting(variable) || self.denies && self.tool.is_denial(variable)
     }
 
     fn script(&self, executable: &str, argv: &[String]) -> Option<Script> {
@@ -209,7 +214,8 @@ impl Native for Npm {
         let path = request.path.strip_prefix("/npm/")?;
         if !matches!(request.method.as_str(), "GET" | "HEAD") {
             return Some(format!(
-                "npm sent a {} of {path}: a step may read packages, and nothing more. Publish outside of the build.",
+                "{} sent a {} of {path}: a step may read packages, and nothing more. Publish outside of the build.",
+                self.tool.name(),
                 request.method
             ));
         }

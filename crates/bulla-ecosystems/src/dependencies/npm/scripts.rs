@@ -1,4 +1,4 @@
-//! The scripts of packages, where a stage denies them. npm runs every script by one program (`script-shell`), and that is ours then.
+//! The scripts of packages, where a stage denies them. npm and pnpm run every script by one program (`script-shell`), and that is ours then.
 //!
 //! Whether a script runs is decided by the folder that it runs in, and by what the lock file says lies there: a name in a `package.json`, or
 //! in the variables that npm makes of it, is whatever the package likes. So a name of the list stands for what comes from the registry
@@ -17,7 +17,8 @@ const PROGRAM: &str = "/run/bulla/npm/script";
 /// What the files with allowed places begin with; each lock file of a stage has one.
 const LISTS: &str = "/run/bulla/npm/allowed-";
 
-/// The program, for any POSIX shell. It calls nothing by its name: the folders of packages come first where names are looked for.
+/// The program, for any POSIX shell. pnpm has the packages in folders by name and version, with an underscore behind that and what
+/// the package is installed with; a version has no underscore. The program calls nothing by its name: the folders of packages come first where names are looked for.
 const TEXT: &str = r#"#!/bin/sh
 case $1 in
 ran)
@@ -31,7 +32,7 @@ refused)
 esac
 cd -P . || exit 1
 case $PWD in
-*/node_modules/* | */_cacache/*) ;;
+*/node_modules/* | */_cacache/* | /run/bulla/cache/*) ;;
 *) exec /bin/sh "$@" ;;
 esac
 inside=${PWD##*/node_modules/}
@@ -45,12 +46,28 @@ esac
 place=${PWD%"$inside"}$name
 case $PWD in
 */_cacache/*) place=$PWD ;;
+*/node_modules/*) ;;
+*) place=$PWD ;;
 esac
+run() {
+    exec /run/bulla/npm/script ran "$place" "${npm_lifecycle_event-}" "$@"
+}
 for list in /run/bulla/npm/allowed-*; do
     while IFS= read -r allowed; do
-        if [ "$place" = "$allowed" ]; then
-            exec /run/bulla/npm/script ran "$place" "${npm_lifecycle_event-}" "$@"
-        fi
+        [ "$place" != "$allowed" ] || run "$@"
+        case $allowed in
+        */node_modules/.pnpm/*/node_modules/*)
+            folder=${allowed##*/node_modules/.pnpm/}
+            folder=${folder%%/*}
+            inside=${place#"${allowed%%/node_modules/.pnpm/*}/node_modules/.pnpm/$folder"_}
+            case $inside in
+            "$place") ;;
+            *)
+                [ "${inside#*/}" != "${allowed##*/node_modules/.pnpm/"$folder"/}" ] || run "$@"
+                ;;
+            esac
+            ;;
+        esac
     done <"$list"
 done
 exec /run/bulla/npm/script refused "$place" "${npm_lifecycle_event-}" "$@"
@@ -90,7 +107,12 @@ impl Allowed {
             }
         }
         let unknown = allow.iter().filter(|name| !used.contains(name.as_str())).cloned().collect();
-        let list = format!("{LISTS}{}", Digest::of(&project).short());
+        let list = match file.name() {
+            b"package-lock.json" | b"npm-shrinkwrap.json" => Digest::of(&project),
+            // In one folder there may be those of several clients.
+            _ => Digest::of(format!("{source}/{file}")),
+        };
+        let list = format!("{LISTS}{}", list.short());
         Self { places: found, list, unknown }
     }
 

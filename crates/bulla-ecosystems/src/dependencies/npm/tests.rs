@@ -5,10 +5,10 @@ use bulla_model::Platform;
 use super::*;
 use crate::dependencies::{Hash, Place, ReadSeek};
 
-const BASE: &str = "http://127.0.0.1:4873";
+pub(super) const BASE: &str = "http://127.0.0.1:4873";
 
 /// Files of a source, in memory.
-struct Source(BTreeMap<String, Vec<u8>>);
+pub(super) struct Source(pub(super) BTreeMap<String, Vec<u8>>);
 
 impl Files for Source {
     fn read(&self, path: &CleanPath, limit: u64) -> io::Result<Option<Vec<u8>>> {
@@ -19,7 +19,7 @@ impl Files for Source {
     }
 }
 
-struct Archives(Vec<Vec<u8>>);
+pub(super) struct Archives(pub(super) Vec<Vec<u8>>);
 
 impl Bodies for Archives {
     fn open(&self, artifact: usize) -> io::Result<Box<dyn ReadSeek + '_>> {
@@ -48,11 +48,11 @@ fn lock(entries: &str) -> String {
     )
 }
 
-fn integrity(byte: u8) -> String {
+pub(super) fn integrity(byte: u8) -> String {
     Hash::Sha512([byte; 64]).to_string()
 }
 
-fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, text) in files {
         let mut header = tar::Header::new_ustar();

@@ -97,7 +97,10 @@ impl Context<'_> {
                 }
             }
         }
-        if ecosystem == Ecosystem::Go {
+        if ecosystem == Ecosystem::Maven {
+            let help = "leave `scripts` out: plugins of Maven are the build itself, and run in the sandbox";
+            self.wrong(&written.span, "artifacts of Maven have no scripts", help);
+        } else if ecosystem == Ecosystem::Go {
             let help = "leave `scripts` out: nothing of a module runs when it is fetched or compiled, and `go generate` is a step of your own";
             self.wrong(&written.span, "modules of Go have no scripts", help);
         } else if !DENIES_SCRIPTS.contains(&ecosystem) {

@@ -86,6 +86,7 @@ impl Context<'_> {
         let copy = self.stage_copies(keys, around);
         let dependencies =
             self.dependencies(keys.dependencies.as_deref().unwrap_or_default(), around.sources, &workdir, before);
+        let observed = dependencies.keys().any(|ecosystem| ecosystem.is_observed());
         let steps = self.steps(name, keys, around, &workdir);
         let outputs = self.outputs(&keys.outputs);
         if keys.steps.is_none() && keys.outputs.is_empty() {
@@ -108,6 +109,7 @@ impl Context<'_> {
             outputs,
             owners,
             cache: self.caches(keys, around, &workdir),
+            locked_observed: self.locked_observed(keys, before, observed),
             locked_cache: keys.locked_cache.as_ref().map(|reason| reason.value.0.clone()),
             identity: self.identity(keys.identity.as_ref()),
             limits: {
@@ -117,6 +119,20 @@ impl Context<'_> {
             on_refusal: self.on_refusal(keys.on_refusal.as_ref()),
             at: self.position(&name.span),
         })
+    }
+
+    /// Gives the reason for which locked builds use what was observed.
+    fn locked_observed(&mut self, keys: &StageKeys, before: Option<&Stage>, observed: bool) -> Option<String> {
+        let own = keys.locked_observed.as_ref();
+        if let Some(reason) = own.filter(|_| !observed) {
+            self.wrong(
+                &reason.span,
+                "there is nothing observed that this is the reason for",
+                "delete the line, or write `dependencies: [{maven: pom.xml}]`",
+            );
+        }
+        let handed_on = || before.filter(|_| observed).and_then(|stage| stage.locked_observed.clone());
+        own.map(|reason| reason.value.0.clone()).or_else(handed_on)
     }
 
     /// Evaluates the caches. None may hide what steps work on, or hold what is taken from the stage.

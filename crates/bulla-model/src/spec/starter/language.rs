@@ -15,6 +15,8 @@ struct Project {
     ignore: &'static str,
     /// Whether the lock file that the preset names is there.
     locked: bool,
+    /// What stands in place of it where it is not.
+    dependencies: &'static str,
     /// What to do first, where something is missing.
     remark: Option<&'static str>,
     steps: Vec<String>,
@@ -33,10 +35,11 @@ pub(super) fn starter(name: &str, release: &str, files: &BTreeMap<String, String
         rust(name, text("Cargo.toml"), has("Cargo.lock"))
     } else if has("package.json") {
         let package = serde_json::from_str(text("package.json")).unwrap_or(Value::Null);
-        if let Some(site) = front_end(name, release, &package, has("package-lock.json")) {
+        let manager = Manager::of(has);
+        if let Some(site) = front_end(name, release, &package, &manager) {
             return Some(site);
         }
-        node(&package, has("package-lock.json"))
+        node(&package, &manager)
     } else if has("requirements.txt") && files.keys().any(|file| file.ends_with(".py") || file == "pyproject.toml") {
         python(name, text("requirements.txt"), files)
     } else {
@@ -61,6 +64,7 @@ fn go(name: &str, manifest: &str, locked: bool, files: &BTreeMap<String, String>
         language: "go",
         ignore: "",
         locked,
+        dependencies: NONE,
         remark: None,
         steps: vec![format!("go build -o /out/{program} {package}")],
         outputs: vec![("program", format!("/out/{program}"))],
@@ -83,6 +87,7 @@ fn rust(name: &str, manifest: &str, locked: bool) -> Project {
         language: "rust",
         ignore: "target",
         locked,
+        dependencies: NONE,
         remark: (!locked).then_some("run `cargo generate-lockfile`, commit Cargo.lock, and delete `dependencies: []`"),
         steps: vec!["cargo build --release --locked".to_owned()],
         outputs: vec![("program", format!("/src/app/target/release/{program}"))],
@@ -91,13 +96,67 @@ fn rust(name: &str, manifest: &str, locked: bool) -> Project {
     }
 }
 
-const NPM_LOCK: &str = "run `npm install`, commit package-lock.json, and delete `dependencies: []`";
+const NONE: &str = "[]";
+
+/// What installs the packages of a project on Node.js.
+struct Manager {
+    name: &'static str,
+    /// Whether the lock file that the preset names is there.
+    locked: bool,
+    dependencies: &'static str,
+    remark: Option<&'static str>,
+    install: &'static str,
+    /// What a script of the project is run by.
+    run: &'static str,
+    /// What takes away that is needed for building alone.
+    prune: &'static str,
+}
+
+impl Manager {
+    /// Says which one a project has, by its lock file.
+    fn of(has: impl Fn(&str) -> bool) -> Self {
+        let npm = has("package-lock.json") || has("npm-shrinkwrap.json");
+        if !npm && has("pnpm-lock.yaml") {
+            return Self {
+                name: "pnpm",
+                locked: false,
+                dependencies: "[{npm: pnpm-lock.yaml}, {npm: tools/package-lock.json}]",
+                remark: Some("first `npm install --prefix tools pnpm@10`, and commit tools/package-lock.json"),
+                install: "npm ci --prefix tools && tools/node_modules/.bin/pnpm install --frozen-lockfile",
+                run: "tools/node_modules/.bin/pnpm run",
+                prune: "CI=true tools/node_modules/.bin/pnpm prune --prod",
+            };
+        }
+        if !npm && has("yarn.lock") {
+            return Self {
+                name: "yarn",
+                locked: false,
+                dependencies: "[{npm: yarn.lock}, {npm: tools/package-lock.json}]",
+                remark: Some(
+                    "first `npm install --prefix tools yarn@1` (or @yarnpkg/cli-dist@4, and `--immutable` below), and commit tools/package-lock.json",
+                ),
+                install: "npm ci --prefix tools && tools/node_modules/.bin/yarn install --frozen-lockfile",
+                run: "tools/node_modules/.bin/yarn run",
+                prune: "tools/node_modules/.bin/yarn install --production --frozen-lockfile",
+            };
+        }
+        Self {
+            name: "npm",
+            locked: has("package-lock.json"),
+            dependencies: NONE,
+            remark: Some("run `npm install`, commit package-lock.json, and delete `dependencies: []`"),
+            install: "npm ci",
+            run: "npm run",
+            prune: "npm prune --omit=dev",
+        }
+    }
+}
 
 fn script<'p>(package: &'p Value, name: &str) -> Option<&'p str> {
     package["scripts"][name].as_str()
 }
 
-fn node(package: &Value, locked: bool) -> Project {
+fn node(package: &Value, manager: &Manager) -> Project {
     let safe = |path: &&str| {
         !path.is_empty()
             && !path.starts_with(['/', '-'])
@@ -107,9 +166,14 @@ fn node(package: &Value, locked: bool) -> Project {
     let started = script(package, "start").and_then(|start| start.strip_prefix("node ")).map(str::trim).filter(safe);
     let main = started.or_else(|| package["main"].as_str().filter(safe)).unwrap_or("index.js");
     let main = main.trim_start_matches("./");
-    let mut steps = vec!["npm ci".to_owned()];
-    steps.extend(script(package, "build").map(|_| "npm run build".to_owned()));
-    steps.push("npm prune --omit=dev".to_owned());
+    let Manager { locked, dependencies, remark, install, run, prune, .. } = *manager;
+    let mut steps = vec![install.to_owned()];
+    let build = script(package, "build").map(|_| format!("{run} build"));
+    match build {
+        // A client of the project's own stands in one more line above.
+        Some(build) if dependencies != NONE => steps.push(format!("{build} && {prune}")),
+        build => steps.extend(build.into_iter().chain([prune.to_owned()])),
+    }
     let mut outputs = vec![("modules", "/src/app/node_modules".to_owned())];
     let mut copies = Vec::new();
     match main.split_once('/').filter(|(folder, _)| script(package, "build").is_some() && *folder != "src") {
@@ -126,7 +190,8 @@ fn node(package: &Value, locked: bool) -> Project {
         language: "node",
         ignore: "node_modules",
         locked,
-        remark: (!locked).then_some(NPM_LOCK),
+        dependencies,
+        remark: remark.filter(|_| !locked),
         steps,
         outputs,
         copies,
@@ -135,25 +200,29 @@ fn node(package: &Value, locked: bool) -> Project {
 }
 
 /// A front end: what a bundler makes is served as files.
-fn front_end(name: &str, release: &str, package: &Value, locked: bool) -> Option<String> {
+fn front_end(name: &str, release: &str, package: &Value, manager: &Manager) -> Option<String> {
     let build = script(package, "build")?;
     if script(package, "start").is_some()
         || !["vite build", "astro build", "parcel build"].iter().any(|word| build.contains(word))
     {
         return None;
     }
-    let remark = if locked { String::new() } else { format!("\n    dependencies: []  # {NPM_LOCK}") };
+    let Manager { name: npm, locked, dependencies, remark, install, run, .. } = *manager;
+    let remark = match locked {
+        true => String::new(),
+        false => format!("\n    dependencies: {dependencies}  # {}", remark.unwrap_or_default()),
+    };
     Some(format!(
         "\
-bulla: 1  # found: a front end that npm builds
+bulla: 1  # found: a front end that {npm} builds
 name: {name}
 sources: {{app: {{path: ., ignore: [node_modules, dist, bulla.*, .git]}}}}
 stages:
   build:
     from: {{language: node, debian: {release}}}{remark}
     steps:
-      - npm ci
-      - npm run build
+      - {install}
+      - {run} build
     outputs: {{dist: /src/app/dist}}
 image:
   from: {{debian: {release}, packages: [nginx-light]}}
@@ -178,6 +247,7 @@ fn python(name: &str, requirements: &str, files: &BTreeMap<String, String>) -> P
         language: "python",
         ignore: ".venv",
         locked: true,
+        dependencies: NONE,
         remark: (!hashed).then_some(
             "first pin it with hashes: `pip-compile --generate-hashes` or `uv pip compile --generate-hashes`",
         ),
@@ -195,14 +265,14 @@ fn python(name: &str, requirements: &str, files: &BTreeMap<String, String>) -> P
 }
 
 fn render(name: &str, release: &str, project: &Project) -> String {
-    let Project { what, language, ignore, locked, remark, steps, outputs, copies, entrypoint } = project;
+    let Project { what, language, ignore, locked, dependencies, remark, steps, outputs, copies, entrypoint } = project;
     let ignore: Vec<&str> = [*ignore, "bulla.*", ".git"].into_iter().filter(|word| !word.is_empty()).collect();
     let steps: String = steps.iter().map(|step| format!("      - {step}\n")).collect();
     let outputs: Vec<String> = outputs.iter().map(|(name, path)| format!("{name}: {path}")).collect();
     let remark = remark.map(|remark| format!("  # {remark}")).unwrap_or_default();
     let (of_from, none) = match locked {
         true => (remark, String::new()),
-        false => (String::new(), format!("    dependencies: []{remark}\n")),
+        false => (String::new(), format!("    dependencies: {dependencies}{remark}\n")),
     };
     format!(
         "\

@@ -291,6 +291,20 @@ mod tests {
         assert_eq!(steps(&spec), ["npm ci", "npm run build", "npm prune --omit=dev"]);
         assert_eq!(spec.image.entrypoint, ["/usr/bin/node", "/app/dist/main.js"]);
         assert!(text.lines().count() <= 16, "{text}");
+        let (text, spec) = starter(&[("package.json", package), ("pnpm-lock.yaml", "")]);
+        assert!(
+            text.contains("{npm: pnpm-lock.yaml}") && text.contains("npm install --prefix tools pnpm@10"),
+            "{text}"
+        );
+        assert_eq!(
+            steps(&spec),
+            [
+                "npm ci --prefix tools && tools/node_modules/.bin/pnpm install --frozen-lockfile",
+                "tools/node_modules/.bin/pnpm run build && CI=true tools/node_modules/.bin/pnpm prune --prod",
+            ]
+        );
+        let (text, spec) = starter(&[("package.json", package), ("yarn.lock", "")]);
+        assert!(text.contains("{npm: yarn.lock}") && spec.stages["build"].dependencies.len() == 1, "{text}");
         let (text, spec) = starter(&[("package.json", "{\"main\": \"../../etc/passwd\"}")]);
         assert_eq!(spec.image.entrypoint[1], "/app/index.js");
         assert!(text.contains("npm install"), "{text}");

@@ -88,6 +88,11 @@ pub(in crate::spec) struct StageKeys {
     #[schemars(extend("x-example" = "locked-cache: a build without it takes an hour"))]
     #[serde(default)]
     pub(in crate::spec) locked_cache: Option<At<Reason>>,
+    /// Why `--locked` builds use what `bulla lock --observe` pinned of the stage's dependencies; without a reason they refuse the stage.
+    /// A stage that goes on from another has what that says.
+    #[schemars(extend("x-example" = "locked-observed: Maven has no lock file"))]
+    #[serde(default)]
+    pub(in crate::spec) locked_observed: Option<At<Reason>>,
     /// What each step may use at most.
     #[schemars(extend("x-example" = "limits: {memory: 4GiB, time: 30m}"))]
     #[serde(default)]
@@ -117,7 +122,7 @@ pub(in crate::spec) struct StageCopyKeys {
 #[serde(deny_unknown_fields, expecting = "a map such as `{npm: package-lock.json}`")]
 #[schemars(rename = "Dependency")]
 pub(in crate::spec) struct DependencyKeys {
-    /// A `package-lock.json` (of version 2 or 3) or `npm-shrinkwrap.json`.
+    /// A `package-lock.json` (of version 2 or 3), `npm-shrinkwrap.json`, `pnpm-lock.yaml` (of version 6 or 9), or `yarn.lock`.
     #[schemars(extend("x-example" = "npm: package-lock.json"))]
     #[serde(default)]
     pub(in crate::spec) npm: Option<At<LockFile>>,
@@ -133,6 +138,11 @@ pub(in crate::spec) struct DependencyKeys {
     #[schemars(extend("x-example" = "go: go.sum"))]
     #[serde(default)]
     pub(in crate::spec) go: Option<At<LockFile>>,
+    /// A `pom.xml`. Maven has no lock file: what it asks for is found out by `bulla lock --observe`, which runs the stage once, and is
+    /// pinned in `bulla.lock`. `--locked` builds need a reason for that, `locked-observed` of the stage.
+    #[schemars(extend("x-example" = "maven: pom.xml"))]
+    #[serde(default)]
+    pub(in crate::spec) maven: Option<At<LockFile>>,
     /// What becomes of the scripts that packages have run when they are installed. By default they run, in the sandbox of the step. With
     /// `deny` those of no package run, with `{allow: […]}` those of these packages alone; the project's own always run. What was
     /// denied is told and recorded.
@@ -181,6 +191,7 @@ impl DependencyKeys {
             Ecosystem::Pypi => &mut keys.pypi,
             Ecosystem::Cargo => &mut keys.cargo,
             Ecosystem::Go => &mut keys.go,
+            Ecosystem::Maven => &mut keys.maven,
         };
         *place = Some(file);
         keys
@@ -193,6 +204,7 @@ impl DependencyKeys {
             (Ecosystem::Pypi, &self.pypi),
             (Ecosystem::Cargo, &self.cargo),
             (Ecosystem::Go, &self.go),
+            (Ecosystem::Maven, &self.maven),
         ];
         all.into_iter().filter_map(|(ecosystem, file)| Some((ecosystem, file.as_ref()?)))
     }

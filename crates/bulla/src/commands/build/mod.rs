@@ -247,7 +247,7 @@ fn build(
     named.into_iter().try_for_each(|step| step.check(&project.spec))?;
     let locked = options.locked || session.environment.ci;
     if locked {
-        ops::project::refuse_caches(project, options.target.as_ref())?;
+        ops::project::refuse_loose_stages(project, options.target.as_ref())?;
     }
     let lock = if locked {
         ops::lock::require(project)?

@@ -131,6 +131,8 @@ pub(crate) fn ensure(session: &Session, project: &Project, wish: &Wish) -> Resul
     lock.sources.extend(urls::pins(session, project, old.as_ref(), wish)?);
     lock.sources.extend(gits::pins(session, project, old.as_ref(), wish)?);
     lock.images = images::resolve(session, project, old.as_ref(), &wish.update)?;
+    lock.observed = old.as_ref().map(|old| old.observed.clone()).unwrap_or_default();
+    lock.observed.retain(|key, _| key.is_of(&project.spec));
     lock.settle();
     session.interrupt.check()?;
     write(&project.lock_path, &lock)?;
@@ -194,7 +196,7 @@ pub(crate) fn list(stale: &[Stale]) -> String {
 }
 
 /// Writes a lock whole, or not at all.
-fn write(path: &Path, lock: &Lock) -> Result<()> {
+pub(super) fn write(path: &Path, lock: &Lock) -> Result<()> {
     write_whole(path, lock.render().as_bytes())
 }
 

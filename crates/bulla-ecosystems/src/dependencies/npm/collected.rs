@@ -1,0 +1,117 @@
+//! What a lock file names, collected entry by entry: each artifact once, and addresses that belong to one artifact each.
+
+use std::collections::BTreeMap;
+
+use bulla_model::Address;
+
+use super::{
+    name,
+    words::{self, Source, Unserved, shortened},
+};
+use crate::dependencies::{Artifact, Hash, MAX_ARTIFACTS, Place};
+
+/// What one artifact is known by: name, version and the name of its file.
+type Key = (String, String, String);
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    found: BTreeMap<Key, Artifact>,
+    /// The addresses to which the client goes by itself, and the line of each.
+    addresses: BTreeMap<Address, (Key, u32)>,
+}
+
+/// Why an entry cannot be taken.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) what: String,
+    /// Whether what is wrong is its address, and why.
+    pub(super) address: Option<Unserved>,
+}
+
+impl From<String> for Refused {
+    fn from(what: String) -> Self {
+        Self { what, address: None }
+    }
+}
+
+/// One entry.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a str,
+    pub(super) version: &'a str,
+    /// The address that the lock file has, without a fragment.
+    pub(super) resolved: Option<&'a str>,
+    pub(super) line: u32,
+}
+
+impl Entry<'_> {
+    /// Says where its archive is.
+    ///
+    /// # Errors
+    /// When its name or version is none, or its address is not served.
+    pub(super) fn source(&self) -> Result<Source<'_>, Refused> {
+        let Self { name, version, .. } = *self;
+        if !name::is_name(name) {
+            return Err(format!("`{}` is no name of a package", shortened(name)).into());
+        }
+        if semver::Version::parse(version).is_err() {
+            return Err(format!("`{name}` has the version `{}`, which is none", shortened(version)).into());
+        }
+        let Some(resolved) = self.resolved else { return Ok(Source::Registry) };
+        words::source(name, version, resolved).map_err(|(what, why)| Refused { what, address: Some(why) })
+    }
+}
+
+impl Collected {
+    /// Takes an entry, whose client goes to the address that it has, where it has one.
+    ///
+    /// # Errors
+    /// When another entry is of the same package with other bytes, or is at the same address.
+    pub(super) fn add(&mut self, entry: &Entry<'_>, hashes: Vec<Hash>) -> Result<(), Refused> {
+        let Entry { name, version, resolved, line } = *entry;
+        let (file, place) = match entry.source()? {
+            Source::Registry => {
+                (format!("{}-{version}.tgz", name::base(name)), Place::Registry(name::archive_path(name, version)))
+            }
+            Source::Url(url) => (url.to_owned(), Place::Url(url.to_owned())),
+        };
+        let key = (name.to_owned(), version.to_owned(), file.clone());
+        if let Some(resolved) = resolved {
+            let address = Address::parse(resolved)
+                .map_err(|error| format!("`{name}` comes from `{}`: {}", shortened(resolved), error.why()))?;
+            match self.addresses.get(&address) {
+                Some((other, before)) if *other != key => {
+                    let what = format!(
+                        "`{name}` {version} is at the same address as `{}` {} in line {before}",
+                        other.0, other.1
+                    );
+                    return Err(what.into());
+                }
+                Some(_) => {}
+                None => drop(self.addresses.insert(address, (key.clone(), line))),
+            }
+        }
+        match self.found.get(&key) {
+            Some(known) if known.hashes != hashes => {
+                return Err(format!("`{name}` {version} has another hash here than in line {}", known.line).into());
+            }
+            Some(_) => return Ok(()),
+            None if self.found.len() >= MAX_ARTIFACTS => {
+                return Err(format!("it names more than {MAX_ARTIFACTS} packages").into());
+            }
+            None => {}
+        }
+        let (name, version) = (key.0.clone(), key.1.clone());
+        self.found.insert(key, Artifact { name, version, file, hashes, places: vec![place], line });
+        Ok(())
+    }
+
+    /// Gives the artifacts in their order, and the addresses with the place of what is there.
+    pub(super) fn finish(self) -> (Vec<Artifact>, Vec<(Address, usize)>) {
+        let places: BTreeMap<&Key, usize> = self.found.keys().zip(0..).collect();
+        let of = |(address, (key, _)): (&Address, &(Key, u32))| Some((address.clone(), *places.get(key)?));
+        let addresses = self.addresses.iter().filter_map(of).collect();
+        (self.found.into_values().collect(), addresses)
+    }
+}

@@ -1,0 +1,204 @@
+//! The answers of registries to what steps of one stage ask: each path is asked for once, verified, kept in the store and pinned, and whoever
+//! asks again is given the same.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bulla_ecosystems::dependencies::{
+    maven,
+    observe::{Asked, Check, Wanted},
+};
+use bulla_model::{
+    Digest, Fault, Kind,
+    lock::{AnswerPin, Answers, Verified},
+    login::without_logins,
+};
+use bulla_net::NetError;
+use bulla_store::Store;
+
+use super::budget::{Budget, Over, Used};
+use crate::{
+    error::{CliError, CommandError, Result},
+    ops::dependencies::{Known, MAX_ARTIFACT},
+    registry::Found,
+};
+
+/// The answers to one stage, shared by its steps.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Book(Arc<Mutex<BTreeMap<String, Arc<Mutex<Page>>>>>);
+
+/// What is known of one path; whoever wants it meanwhile waits.
+#[derive(Debug, Default)]
+enum Page {
+    #[default]
+    Open,
+    Answered(AnswerPin),
+}
+
+/// What is answered to a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// A blob of the store.
+    Blob { digest: Digest, size: u64 },
+    /// A text.
+    Text(String),
+    /// There is no such thing.
+    Absent,
+}
+
+/// By whom and within what it is asked.
+pub(super) struct Desk {
+    pub(super) store: Store,
+    pub(super) budget: Budget,
+    pub(super) used: Used,
+}
+
+/// An answer is not what its registry says that it is.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{url} gives other bytes than its checksum says: they have the SHA-1 {found}, and beside them stands {expected}"
+)]
+struct OtherBytes {
+    url: String,
+    found: String,
+    expected: String,
+}
+
+impl Fault for OtherBytes {
+    fn kind(&self) -> Kind {
+        Kind::Integrity
+    }
+
+    fn hints(&self) -> Vec<String> {
+        vec![
+            "nothing is pinned: say so to whoever runs the registry; a damaged download is gone when you observe again"
+                .into(),
+        ]
+    }
+}
+
+impl Book {
+    /// Gives what was answered.
+    pub(super) fn answers(&self) -> Answers {
+        let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let answered =
+            |(path, page): (&String, &Arc<Mutex<Page>>)| match &*page.lock().unwrap_or_else(PoisonError::into_inner) {
+                Page::Answered(answer) => Some((path.clone(), answer.clone())),
+                Page::Open => None,
+            };
+        pages.iter().filter_map(answered).collect()
+    }
+
+    /// Answers a request, by the registry where it is the first for its path.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked, its answer is wrong, or the budget is used up.
+    pub(super) fn reply(&self, known: &Known, desk: &Desk, asked: &Asked) -> Result<Reply> {
+        match &asked.wanted {
+            Wanted::Nothing => Ok(Reply::Absent),
+            Wanted::Sha1(file) => {
+                let of = Asked { path: file.clone(), wanted: Wanted::File(Check::Sha1Beside), ..asked.clone() };
+                match self.file(known, desk, &of, Check::Sha1Beside)? {
+                    AnswerPin::Absent => Ok(Reply::Absent),
+                    AnswerPin::Given { digest, .. } => {
+                        let mut blob = desk.store.open_blob(&digest)?.ok_or_else(|| gone(file))?;
+                        Ok(Reply::Text(maven::sha1_of(&mut blob).map_err(CliError::file)?))
+                    }
+                }
+            }
+            Wanted::File(check) => Ok(match self.file(known, desk, asked, *check)? {
+                AnswerPin::Absent => Reply::Absent,
+                AnswerPin::Given { digest, size, .. } => Reply::Blob { digest, size },
+            }),
+        }
+    }
+
+    fn file(&self, known: &Known, desk: &Desk, asked: &Asked, check: Check) -> Result<AnswerPin> {
+        let page = {
+            let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(pages.entry(asked.path.clone()).or_default())
+        };
+        let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Page::Answered(answer) = &*page {
+            return Ok(answer.clone());
+        }
+        let answer = match first(known, desk, asked, check)? {
+            Some(given) => given,
+            None => {
+                desk.used.absent(&desk.budget)?;
+                AnswerPin::Absent
+            }
+        };
+        *page = Page::Answered(answer.clone());
+        Ok(answer)
+    }
+}
+
+/// Asks the registries in their order; `None` where none has it.
+fn first(known: &Known, desk: &Desk, asked: &Asked, check: Check) -> Result<Option<AnswerPin>> {
+    let places = known.registries.find(&asked.package, &asked.path)?;
+    let beside = match check {
+        Check::Sha1Beside => known.registries.find(&asked.package, &format!("{}.sha1", asked.path))?,
+    };
+    for (found, checksum) in places.iter().zip(&beside) {
+        let told = |error: CommandError| {
+            let hints = known.registries.hint(&asked.package);
+            CommandError { hints: error.hints.into_iter().chain(hints).collect(), ..error }
+        };
+        let Some((writer, size)) = file(known, desk, found).map_err(told)? else { continue };
+        let expected = small(known, desk, checksum)?.and_then(|bytes| maven::sha1_in(&bytes));
+        let verified = match expected {
+            None => Verified::Nothing,
+            Some(expected) => {
+                let found_sum = maven::sha1_of(&mut writer.reader()?).map_err(CliError::file)?;
+                if found_sum != expected {
+                    let url = without_logins(&found.url.shown()).to_string();
+                    return Err(OtherBytes { url, found: found_sum, expected }.into());
+                }
+                Verified::Checksum
+            }
+        };
+        let digest = writer.finish(None)?;
+        return Ok(Some(AnswerPin::Given { size, digest, purl: asked.purl.clone(), verified }));
+    }
+    Ok(None)
+}
+
+fn file(known: &Known, desk: &Desk, found: &Found) -> Result<Option<(bulla_store::BlobWriter, u64)>> {
+    let left = desk.used.bytes_left(&desk.budget);
+    let get = found.get(MAX_ARTIFACT.min(left), None);
+    let open = || desk.store.blob_writer().map_err(std::io::Error::other);
+    match known.client.get_into_with(&get, found.login.as_ref(), open, &|_| {}) {
+        Ok((mut writer, size)) => {
+            desk.used.bytes(size, &desk.budget)?;
+            writer.flush().map_err(CliError::file)?;
+            Ok(Some((writer, size)))
+        }
+        Err(NetError::Status { status: 404 | 410, .. }) => Ok(None),
+        Err(NetError::TooLarge { .. }) if left < MAX_ARTIFACT => {
+            // What came of it counts, so that nothing further comes.
+            desk.used.bytes(left.saturating_add(1), &desk.budget)?;
+            Err(Over::Bytes(desk.budget.bytes).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn small(known: &Known, desk: &Desk, found: &Found) -> Result<Option<Vec<u8>>> {
+    let get = found.get(maven::MAX_CHECKSUM, None);
+    match known.client.get_into_with(&get, found.login.as_ref(), || Ok(Vec::new()), &|_| {}) {
+        Ok((bytes, size)) => {
+            desk.used.bytes(size, &desk.budget)?;
+            Ok(Some(bytes))
+        }
+        Err(NetError::Status { status: 404 | 410, .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn gone(path: &str) -> CommandError {
+    CliError::Option(format!("{path} is gone from the store while it is observed")).into()
+}

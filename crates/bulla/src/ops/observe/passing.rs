@@ -1,0 +1,398 @@
+//! What stands at the address of a step's loopback while it is observed: a thread for each connection, of which there are few. What comes from
+//! the step is read by the locked repository's own reader, and is answered, passed on or refused; all of it is noted.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{self, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use bulla_build::run::{Passing, Unsupplied};
+use bulla_ecosystems::dependencies::{maven, observe};
+use bulla_model::Ecosystem;
+use bulla_sandbox::{Connection, Serve, monotonic};
+use bulla_serve::{
+    Body, Report, Served, Table,
+    request::{self, Method, Request},
+};
+use bulla_store::Store;
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+
+use super::{
+    answers::{Book, Desk, Reply},
+    budget::{Budget, Used},
+};
+use crate::{
+    error::{CommandError, Result},
+    ops::{dependencies::Known, supply::unsupplied},
+};
+
+/// The most connections at once.
+const MAX_CONNECTIONS: usize = 64;
+/// The most different requests that are remembered.
+const MAX_NOTED: usize = 50_000;
+/// How much of a path is remembered.
+const MAX_SHOWN: usize = 1024;
+/// How long a client may be silent, or take nothing of what it asked for.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The route that is noted of what was passed on: none of the table.
+const PASSED: usize = usize::MAX;
+
+/// The registries of a kind of dependencies, and the answers of theirs so far.
+type Kind = (Ecosystem, Arc<Known>, Book);
+
+/// What all threads of one step share.
+struct Hall {
+    kinds: Vec<Kind>,
+    desk: Desk,
+    table: Table,
+    /// The routes of each path of the table.
+    paths: HashMap<String, Vec<usize>>,
+    /// Readable when something was refused.
+    refused: OwnedFd,
+    /// Set at the end: nothing is passed on any more.
+    ended: AtomicBool,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Default)]
+struct Noted {
+    served: Vec<(Served, u16, Duration)>,
+    known: BTreeMap<(String, String, u16), usize>,
+    dropped: u64,
+    failed: Option<CommandError>,
+    open: HashMap<u64, TcpStream>,
+}
+
+/// What answers to one step.
+struct Door {
+    hall: Arc<Hall>,
+    /// Readable at the end.
+    end: Arc<OwnedFd>,
+    keepers: Vec<JoinHandle<()>>,
+}
+
+/// Gets ready for a step.
+///
+/// # Errors
+/// When the kernel gives no descriptors.
+pub(super) fn start(kinds: Vec<Kind>, store: Store, table: Table, budget: Budget) -> Result<Box<dyn Passing>> {
+    let sign = || rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    let sign = || sign().map_err(|errno| crate::error::CliError::file(errno.into()));
+    let mut paths: HashMap<String, Vec<usize>> = HashMap::new();
+    for (number, route) in table.routes.iter().enumerate().filter(|(_, route)| route.origin.is_none()) {
+        paths.entry(route.path.clone()).or_default().push(number);
+    }
+    let hall = Hall {
+        kinds,
+        desk: Desk { store, budget, used: Used::default() },
+        table,
+        paths,
+        refused: sign()?,
+        ended: AtomicBool::new(false),
+        noted: Mutex::default(),
+    };
+    Ok(Box::new(Door { hall: Arc::new(hall), end: Arc::new(sign()?), keepers: Vec::new() }))
+}
+
+impl Serve for Door {
+    fn listen(&mut self, listener: OwnedFd) -> io::Result<()> {
+        let listener = TcpListener::from(listener);
+        listener.set_nonblocking(true)?;
+        let (hall, end) = (Arc::clone(&self.hall), Arc::clone(&self.end));
+        let keeper = std::thread::Builder::new().name("bulla-observe".into());
+        self.keepers.push(keeper.spawn(move || attend(&hall, &listener, end.as_fd()))?);
+        Ok(())
+    }
+
+    fn refused(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.hall.refused.as_fd())
+    }
+}
+
+impl Door {
+    /// Ends all connections, and waits for what is still passed on: it ends by the limits of the network.
+    fn close(&mut self) {
+        self.hall.ended.store(true, Ordering::Relaxed);
+        // It cannot be full: it is written once.
+        let _ = rustix::io::write(&self.end, &1_u64.to_ne_bytes());
+        for (_, stream) in self.hall.noted().open.drain() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        for keeper in self.keepers.drain(..) {
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Passing for Door {
+    fn finish(mut self: Box<Self>, connections: &[Connection]) -> Result<Report, Unsupplied> {
+        self.close();
+        let noted = std::mem::take(&mut *self.hall.noted());
+        if let Some(error) = noted.failed {
+            return Err(unsupplied(error));
+        }
+        let by = |port: u16, accepted: Duration| {
+            let of = connections.iter().filter(|one| one.port == port && one.at <= accepted);
+            of.max_by_key(|one| one.at).map(|one| Arc::clone(&one.by))
+        };
+        let served =
+            noted.served.into_iter().map(|(served, port, accepted)| Served { by: by(port, accepted), ..served });
+        Ok(Report { served: served.collect(), dropped: noted.dropped })
+    }
+}
+
+/// Takes connections until the end.
+fn attend(hall: &Arc<Hall>, listener: &TcpListener, end: BorrowedFd<'_>) {
+    let mut threads: Vec<JoinHandle<()>> = Vec::new();
+    for number in 0.. {
+        let mut polled = [PollFd::from_borrowed_fd(end, PollFlags::IN), PollFd::new(listener, PollFlags::IN)];
+        match rustix::event::poll(&mut polled, None) {
+            Ok(_) if polled[0].revents().is_empty() => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            _ => break,
+        }
+        threads.retain(|thread| !thread.is_finished());
+        let Ok((stream, from)) = listener.accept() else { continue };
+        if threads.len() >= MAX_CONNECTIONS {
+            // A client that opens more is no client: the rest of it goes on.
+            hall.note("CONNECT", "more than 64 connections at once", 503, None, (from.port(), monotonic()));
+            continue;
+        }
+        let (hall, accepted) = (Arc::clone(hall), monotonic());
+        let thread = std::thread::Builder::new().name("bulla-passes".into());
+        let spawned = thread.spawn(move || {
+            // A client that is gone has nothing to be told.
+            let _ = hall.connection(stream, number, (from.port(), accepted));
+        });
+        threads.extend(spawned);
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+/// What is sent.
+enum Sent {
+    Bytes(Vec<u8>),
+    Blob { digest: bulla_model::Digest, size: u64 },
+}
+
+/// An answer, ready to be sent.
+struct Ready {
+    status: u16,
+    content_type: String,
+    body: Sent,
+    /// What is noted of it: nothing for a refusal.
+    route: Option<usize>,
+}
+
+impl Ready {
+    fn said(status: u16, words: &str) -> Self {
+        Self {
+            status,
+            content_type: "text/plain; charset=UTF-8".into(),
+            body: Sent::Bytes(format!("{words}\n").into_bytes()),
+            route: None,
+        }
+    }
+}
+
+impl Hall {
+    fn noted(&self) -> std::sync::MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connection(&self, mut stream: TcpStream, number: u64, (port, accepted): (u16, Duration)) -> io::Result<()> {
+        stream.set_nonblocking(false)?;
+        // Head and body go in two, and nobody is to wait for the second.
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        self.noted().open.insert(number, stream.try_clone()?);
+        // The end may have come before it was among them.
+        let served =
+            if self.ended.load(Ordering::Relaxed) { Ok(()) } else { self.serve(&mut stream, (port, accepted)) };
+        self.noted().open.remove(&number);
+        let _ = stream.shutdown(Shutdown::Both);
+        served
+    }
+
+    fn serve(&self, stream: &mut TcpStream, from: (u16, Duration)) -> io::Result<()> {
+        let (mut inbox, mut seen, mut chunk) = (Vec::new(), 0, vec![0; 16 << 10]);
+        while !self.ended.load(Ordering::Relaxed) {
+            match request::read(&inbox, seen) {
+                request::Read::More => {
+                    seen = inbox.len();
+                    match stream.read(&mut chunk)? {
+                        0 => return Ok(()),
+                        count => inbox.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                    }
+                }
+                request::Read::Head(length, read) => {
+                    inbox.drain(..length.min(inbox.len()));
+                    seen = 0;
+                    let (method, path, keep, ready) = match read {
+                        Ok(request) => {
+                            let ready = self.answer(&request);
+                            (request.method.as_str().to_owned(), name(&request), request.keep, ready)
+                        }
+                        Err(bad) => (bad.method.clone(), bad.target.clone(), false, Ready::said(bad.status, bad.why)),
+                    };
+                    self.note(&method, &path, ready.status, ready.route, from);
+                    send(stream, &self.desk.store, ready, method == "HEAD", keep)?;
+                    if !keep {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about a request.
+    fn answer(&self, request: &Request) -> Ready {
+        if let Err(over) = self.desk.used.request(&self.desk.budget) {
+            return self.failed(over.into());
+        }
+        if !matches!(request.method, Method::Get | Method::Head) || request.body {
+            return Ready::said(405, "nothing but GET and HEAD is passed on, without a body");
+        }
+        if request.origin.is_some() {
+            return Ready::said(
+                403,
+                "a step that is observed reaches no host: registries are asked by their paths on the loopback",
+            );
+        }
+        if let Some(found) = self.of_table(request) {
+            return found;
+        }
+        if self.noted().failed.is_some() {
+            return Ready::said(403, "nothing is passed on any more");
+        }
+        let mut why = "nothing of this stage is observed";
+        for (ecosystem, known, book) in &self.kinds {
+            let asked = match observe::asked(*ecosystem, &request.path) {
+                Ok(asked) => asked,
+                Err(problem) => {
+                    why = problem;
+                    continue;
+                }
+            };
+            return match book.reply(known, &self.desk, &asked) {
+                Ok(Reply::Absent) => Ready { route: Some(PASSED), ..Ready::said(404, "the registry does not have it") },
+                Ok(Reply::Text(text)) => Ready {
+                    status: 200,
+                    content_type: "text/plain".into(),
+                    body: Sent::Bytes(text.into_bytes()),
+                    route: Some(PASSED),
+                },
+                Ok(Reply::Blob { digest, size }) => Ready {
+                    status: 200,
+                    content_type: maven::media_type(&asked.path).into(),
+                    body: Sent::Blob { digest, size },
+                    route: Some(PASSED),
+                },
+                Err(error) => self.failed(error),
+            };
+        }
+        Ready::said(403, why)
+    }
+
+    /// Keeps the first failure, which is the one that is told: nothing is pinned then, and nothing more is passed on.
+    fn failed(&self, error: CommandError) -> Ready {
+        self.noted().failed.get_or_insert(error);
+        Ready::said(502, "the observation has failed")
+    }
+
+    /// Answers what the stage's lock files name.
+    fn of_table(&self, request: &Request) -> Option<Ready> {
+        let routes = || {
+            self.paths
+                .get(&request.path)
+                .into_iter()
+                .flatten()
+                .filter_map(|number| Some((*number, self.table.routes.get(*number)?)))
+        };
+        let accepts = |kind: &str| request.accept.iter().flatten().any(|one| one.eq_ignore_ascii_case(kind));
+        let named = routes().find(|(_, route)| route.accept.as_deref().is_some_and(accepts));
+        let (number, route) =
+            named.or_else(|| routes().find(|(_, route)| route.accept.is_none())).or_else(|| routes().next())?;
+        let body = match &route.body {
+            Body::Bytes(bytes) => Sent::Bytes(bytes.clone()),
+            Body::Blob { digest, size } => Sent::Blob { digest: *digest, size: *size },
+        };
+        Some(Ready { status: route.status, content_type: route.content_type.clone(), body, route: Some(number) })
+    }
+
+    /// Remembers a request; equal ones are counted once.
+    fn note(&self, method: &str, path: &str, status: u16, route: Option<usize>, (port, accepted): (u16, Duration)) {
+        let path: String = path.chars().take(MAX_SHOWN).collect();
+        let method: String = method.chars().take(16).collect();
+        if route.is_none() {
+            let _ = rustix::io::write(&self.refused, &1_u64.to_ne_bytes());
+        }
+        let mut noted = self.noted();
+        let key = (method.clone(), path.clone(), status);
+        if let Some(at) = noted.known.get(&key).copied() {
+            if let Some((served, ..)) = noted.served.get_mut(at) {
+                served.times += 1;
+            }
+            return;
+        }
+        if noted.served.len() >= MAX_NOTED {
+            noted.dropped += 1;
+            return;
+        }
+        let at = noted.served.len();
+        noted.known.insert(key, at);
+        let served = Served { method, path, status, route, bytes: 0, times: 1, at: monotonic(), by: None };
+        noted.served.push((served, port, accepted));
+    }
+}
+
+/// Gives what a request asks for, for people: a path, after its host where it is not the loopback.
+fn name(request: &Request) -> String {
+    match &request.origin {
+        Some(origin) if request.method == Method::Connect => format!("{}:{}", origin.host(), origin.port()),
+        Some(origin) => format!("{origin}{}", request.path),
+        None => request.path.clone(),
+    }
+}
+
+fn send(stream: &mut TcpStream, store: &Store, ready: Ready, head_only: bool, keep: bool) -> io::Result<()> {
+    let (length, blob) = match &ready.body {
+        Sent::Bytes(bytes) => (bytes.len() as u64, None),
+        Sent::Blob { digest, size } => {
+            let file = store.open_blob(digest).map_err(io::Error::other)?;
+            (*size, Some(file.ok_or(io::ErrorKind::NotFound)?))
+        }
+    };
+    let connection = if keep { "keep-alive" } else { "close" };
+    let head = format!(
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n",
+        ready.status,
+        if ready.status == 200 { "OK" } else { "Not Given" },
+        ready.content_type
+    );
+    stream.write_all(head.as_bytes())?;
+    match (head_only, &ready.body, blob) {
+        (false, Sent::Bytes(bytes), _) => stream.write_all(bytes)?,
+        (false, _, Some(file)) => {
+            // A blob never changes; of one that is longer no byte is sent that was not announced.
+            io::copy(&mut file.take(length), stream)?;
+        }
+        _ => {}
+    }
+    stream.flush()
+}
