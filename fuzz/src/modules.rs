@@ -2,12 +2,15 @@
 
 use std::io::{self, Cursor};
 
-use bulla_ecosystems::dependencies::{
-    ArtifactError, Bodies, Body, Files, Hash, LockFileError, Native, Place, ReadSeek, Request,
-    cargo::Cargo,
-    go::Go,
-    maven,
-    observe::{self, Wanted},
+use bulla_ecosystems::{
+    archive::{Sink, SinkError},
+    dependencies::{
+        ArtifactError, Bodies, Files, Hash, LockFileError, Native, Place, ReadSeek, Request,
+        cargo::Cargo,
+        go::Go,
+        maven,
+        observe::{self, Wanted},
+    },
 };
 use bulla_model::{CleanPath, Ecosystem};
 
@@ -63,9 +66,10 @@ fn check(native: &dyn Native, bytes: &[u8]) {
         }
     }
     let asked = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
-    for folder in ["go", "cargo/index", "cargo/dl", "cargo/registries"] {
-        let said = native.diagnose(&Request { method: "GET".to_owned(), path: format!("/{folder}/{asked}") });
-        assert!(said.is_none_or(|said| !said.contains(|c: char| c.is_control())), "{asked:?}");
+    let request = Request { method: "GET".to_owned(), path: format!("/go/{asked}") };
+    let words = format!("error: no matching package named `{asked}` found");
+    for said in [native.diagnose(&request), native.answer_to(&words), native.answer_to(&asked)].into_iter().flatten() {
+        assert!(!said.contains(|c: char| c.is_control()), "{asked:?}");
     }
 }
 
@@ -74,8 +78,48 @@ fn served(native: &dyn Native, bodies: &dyn Bodies) {
     let Ok(repository) = made.inspect_err(|error: &ArtifactError| crate::shown(error)) else { return };
     for route in &repository.routes {
         assert!(route.path.starts_with('/') && !route.path.contains("/../"), "{}", route.path);
-        if let Body::Bytes(bytes) = &route.answer.body {
-            assert!(!route.path.starts_with("/cargo/index/") || std::str::from_utf8(bytes).is_ok());
+    }
+}
+
+/// Takes what is unpacked; all of it must be in the one folder.
+struct InFolder<'a>(&'a str);
+
+impl InFolder<'_> {
+    fn check(&self, path: &CleanPath) {
+        assert_eq!(path.components().next(), Some(self.0.as_bytes()), "{path}");
+    }
+}
+
+impl Sink for InFolder<'_> {
+    fn directory(&mut self, path: &CleanPath) -> Result<(), SinkError> {
+        self.check(path);
+        Ok(())
+    }
+
+    fn file(&mut self, path: &CleanPath, _: bool, content: &mut dyn io::Read) -> Result<(), SinkError> {
+        self.check(path);
+        io::copy(content, &mut io::sink())?;
+        Ok(())
+    }
+
+    fn symlink(&mut self, path: &CleanPath, target: &[u8]) -> Result<(), SinkError> {
+        self.check(path);
+        assert!(!target.starts_with(b"/"));
+        Ok(())
+    }
+
+    fn hardlink(&mut self, path: &CleanPath, target: &CleanPath) -> Result<(), SinkError> {
+        self.check(path);
+        self.check(target);
+        Ok(())
+    }
+}
+
+fn unpacked(native: &dyn Native, bodies: &dyn Bodies, folder: &str) {
+    for artifact in native.folders().into_iter().flat_map(|folder| folder.artifacts) {
+        let mut body = bodies.open(artifact).expect("memory can be read");
+        if let Err(error) = native.unpack(artifact, &mut *body, &mut InFolder(folder)) {
+            crate::shown(&error);
         }
     }
 }
@@ -125,11 +169,12 @@ pub(crate) fn crate_file(bytes: &[u8]) {
         "0".repeat(64)
     );
     let cargo = Cargo::read(&Lock(&lock), &path("Cargo.lock")).expect("a good lock");
-    served(&cargo, &Everywhere(bytes));
-    served(&cargo, &Everywhere(&bulla_testkit::archive::gzip(bytes)));
+    unpacked(&cargo, &Everywhere(bytes), "a-1.0.0");
+    unpacked(&cargo, &Everywhere(&bulla_testkit::archive::gzip(bytes)), "a-1.0.0");
     // Only a manifest is left to be read then.
     let file = bulla_testkit::archive::TarEntry::file("a-1.0.0/Cargo.toml", 0o644, bytes);
-    served(&cargo, &Everywhere(&bulla_testkit::archive::gzip(&bulla_testkit::archive::tar(&[file]))));
+    let packed = bulla_testkit::archive::gzip(&bulla_testkit::archive::tar(&[file]));
+    unpacked(&cargo, &Everywhere(&packed), "a-1.0.0");
 }
 
 /// What a step asks for while it is observed, and what stands beside files of a repository.

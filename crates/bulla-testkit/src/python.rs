@@ -392,3 +392,37 @@ fn fetch_real(locks: &[PathBuf]) -> Result<PathBuf, String> {
     fs_err::write(folder.join("complete"), "").map_err(|error| error.to_string())?;
     Ok(folder)
 }
+
+/// Gives the real uv, at the version that a lock file of the examples pins, fetched by pip once. `None`, after it was said why, where it
+/// cannot be had.
+pub fn uv(test: &str) -> Option<PathBuf> {
+    let _lock = crate::cache::lock("python");
+    fetch_uv().map_err(|why| skipped(test, &format!("uv cannot be had: {why}"))).ok()
+}
+
+fn fetch_uv() -> Result<PathBuf, String> {
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/python-service-uv/tools.txt");
+    let folder = fetch_real(&[lock])?;
+    let program = folder.join("uv");
+    if program.is_file() {
+        return Ok(program);
+    }
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let files = fs_err::read_dir(&folder).map_err(|error| said(&error))?;
+    let mut wheels = files.filter_map(Result::ok).map(|entry| entry.path());
+    let wheel = wheels.find(|path| path.extension() == Some("whl".as_ref())).ok_or("pip fetched no wheel of it")?;
+    let mut zip =
+        zip::ZipArchive::new(fs_err::File::open(wheel).map_err(|error| said(&error))?).map_err(|error| said(&error))?;
+    let names: Vec<String> = zip.file_names().filter_map(Result::ok).map(|name| name.into_owned()).collect();
+    let place = names.iter().find(|name| name.ends_with(".data/scripts/uv")).ok_or("its wheel has no program")?;
+    let mut entry = zip.by_name(place).map_err(|error| said(&error))?;
+    // Whole or not at all: others look for it without a lock.
+    let draft = folder.join("uv.draft");
+    let mut file = fs_err::File::create(&draft).map_err(|error| said(&error))?;
+    std::io::copy(&mut entry, &mut file).map_err(|error| said(&error))?;
+    drop(file);
+    fs_err::set_permissions(&draft, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .map_err(|error| said(&error))?;
+    fs_err::rename(&draft, &program).map_err(|error| said(&error))?;
+    Ok(program)
+}

@@ -15,7 +15,7 @@ use bulla_ecosystems::dependencies::{
     Question, ReadSeek, Script, pypi::Pythons,
 };
 use bulla_model::{
-    CleanPath, Digest, Ecosystem, Origin,
+    Address, CleanPath, Digest, Ecosystem, Origin,
     plan::{PlannedBase, PlannedStage},
     spec::{Dependency, InstallScripts, Name},
 };
@@ -26,6 +26,7 @@ use bulla_store::{Scratch, Store};
 use super::{
     BuildError,
     context::Context,
+    folders::{self, Laid},
     proxy,
     record::{Action, FORMAT, Refused},
     stages::{ReadSource, Stages, internal, place_of},
@@ -61,6 +62,8 @@ pub(crate) struct LockFile {
     client: Client,
     /// Whether its client goes to addresses of the file, so that the step needs the proxy.
     proxied: bool,
+    /// Where else its client looks for parts of the repository.
+    mirrored: Vec<(Address, &'static str)>,
     prepared: Mutex<Option<Arc<Prepared>>>,
 }
 
@@ -81,6 +84,8 @@ struct Prepared {
     routes: Vec<Route>,
     /// Which package each route gives, by its package URL and SHA-256, where it gives one.
     materials: Vec<Option<(String, Digest)>>,
+    /// What lies in folders.
+    laid: Vec<Laid>,
 }
 
 /// Reads files of a source out of the store.
@@ -215,17 +220,19 @@ impl LockFile {
         for (what, text) in [("beside", native.beside()), ("client", format!("{client:?}"))] {
             pins.push_str(&format!("{what} {}\n", Digest::of(text)));
         }
-        let addresses = native.addresses();
-        let proxied = !addresses.is_empty();
+        let (addresses, mirrored) = (native.addresses(), native.mirrored());
+        let proxied = !addresses.is_empty() || !mirrored.is_empty();
         if proxied {
             let places = addresses.iter().map(|(address, artifact)| format!("{address} {artifact}\n"));
+            let places = places.chain(mirrored.iter().map(|(address, below)| format!("{address} {below}\n")));
             pins.push_str(&format!("proxy {}\n", Digest::of(places.collect::<String>() + &proxy::text())));
         }
         if let InstallScripts::Deny { allow } = scripts {
             pins.push_str(&format!("scripts {}\n", serde_json::json!(allow)));
         }
         let digest = Digest::of(&pins);
-        Self { title, ecosystem, native: Mutex::new(native), pins, digest, client, proxied, prepared: Mutex::default() }
+        let (native, prepared) = (Mutex::new(native), Mutex::default());
+        Self { title, ecosystem, native, pins, digest, client, proxied, mirrored, prepared }
     }
 
     /// Has everything that it names, and nothing is done twice.
@@ -259,7 +266,8 @@ impl LockFile {
             return Err(denial(&self.title, &denied).into());
         }
         let repository = native.repository(&bodies, &base())?;
-        let mut prepared = Prepared::default();
+        let laid = folders::unpack(context, &**native, &digests)?;
+        let mut prepared = Prepared { laid, ..Prepared::default() };
         let blob = |place: usize| {
             let artifact = native.locked().artifacts.get(place).zip(digests.get(place));
             let (artifact, digest) = artifact.ok_or_else(|| internal("an artifact that a lock file does not name"))?;
@@ -309,8 +317,16 @@ impl LockFile {
         })
     }
 
+    /// Forgets what was made ready, of which something is gone.
+    fn forget(&self) {
+        *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn diagnose(&self, method: &str, path: &str) -> Option<String> {
-        let request = dependencies::Request { method: method.to_owned(), path: path.to_owned() };
+        let below =
+            |(address, below): &(Address, &str)| Some(format!("{below}{}", path.strip_prefix(&address.to_string())?));
+        let path = self.mirrored.iter().find_map(below).unwrap_or_else(|| path.to_owned());
+        let request = dependencies::Request { method: method.to_owned(), path };
         self.native.lock().unwrap_or_else(PoisonError::into_inner).diagnose(&request)
     }
 }
@@ -338,6 +354,8 @@ pub(crate) struct Given {
     pub(crate) binds: Vec<Bind>,
     /// Which package each route of the table gives.
     materials: Vec<Option<(String, Digest)>>,
+    /// The packages that lie in folders, each by its package URL.
+    pub(crate) laid: BTreeMap<String, Digest>,
     /// What of the certificates of the proxy may stay nowhere; empty where there is none.
     pub(crate) marks: Secrets,
     /// What is bound, and is gone with this.
@@ -378,11 +396,23 @@ pub(crate) fn give(
         }
     }
     let mut mounted: BTreeMap<PathBuf, (Vec<u8>, u32)> = BTreeMap::new();
-    for file in files {
-        let prepared = file.prepared(context)?;
+    let all = files.iter().map(|file| Ok((file, file.prepared(context)?))).collect::<Result<Vec<_>, BuildError>>()?;
+    for (file, prepared) in &all {
         for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
             answers.add(file, route, material)?;
         }
+    }
+    for (address, below) in files.iter().flat_map(|file| &file.mirrored) {
+        for (file, prepared) in &all {
+            for (route, material) in prepared.routes.iter().zip(&prepared.materials) {
+                if let (None, Some(rest)) = (&route.origin, route.path.strip_prefix(below)) {
+                    let (origin, path) = (Some(address.origin.clone()), format!("{}{rest}", address.path));
+                    answers.add(file, &Route { origin, path, ..route.clone() }, material)?;
+                }
+            }
+        }
+    }
+    for file in files {
         file.check_variables(own.iter())?;
         for (name, value) in &file.client.env {
             env.entry(name.clone()).or_insert_with(|| value.clone());
@@ -418,7 +448,22 @@ pub(crate) fn give(
     };
     let blobs = Some(context.store.blobs().to_owned());
     let table = Table { blobs, routes: answers.routes, identity: authority.map(|authority| authority.identity) };
-    Ok(Some(Given { table, binds, materials: answers.materials, marks, _folder: folder }))
+    let (folders, laid) = match lay(context, files) {
+        // Trees that are gone, or do not verify, are unpacked again.
+        Err(error) if error.is_gone() => {
+            files.iter().for_each(|file| file.forget());
+            lay(context, files)?
+        }
+        other => other?,
+    };
+    binds.extend(folders);
+    Ok(Some(Given { table, binds, materials: answers.materials, laid, marks, _folder: folder }))
+}
+
+/// Makes the folders of lock files, together where they are the same.
+fn lay(context: &Context<'_>, files: &[Arc<LockFile>]) -> Result<(Vec<Bind>, BTreeMap<String, Digest>), BuildError> {
+    let prepared = files.iter().map(|file| file.prepared(context)).collect::<Result<Vec<_>, _>>()?;
+    folders::lay(context, files.iter().zip(&prepared).map(|(file, ready)| (file.title.as_str(), &ready.laid[..])))
 }
 
 /// Makes the authority for the hosts that routes have, where there are any.

@@ -8,6 +8,7 @@ mod context;
 mod dependencies;
 mod emulation;
 mod error;
+mod folders;
 mod image;
 mod journal;
 mod observe;

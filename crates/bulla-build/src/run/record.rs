@@ -178,6 +178,21 @@ pub(crate) enum Action<'a> {
         /// What the lock file says of the package's files.
         hashes: &'a [String],
     },
+    /// Unpacking a package of a lock file for a folder.
+    Folder {
+        /// [`FORMAT`].
+        format: u32,
+        /// The kind of packages.
+        ecosystem: bulla_model::Ecosystem,
+        /// Its name.
+        name: &'a str,
+        /// Its version.
+        version: &'a str,
+        /// Its bytes.
+        package: Digest,
+        /// The time of its files, in seconds since 1970.
+        time: u64,
+    },
     /// Putting an image together.
     Image {
         /// [`FORMAT`].
@@ -239,9 +254,12 @@ pub struct RunRecord {
     /// The capabilities that it gave to files, as `getcap` writes them. Only a spec gives any: no tree holds them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<CleanPath, String>,
-    /// The packages of lock files that it was given, by package URL, with their SHA-256: its materials.
+    /// The packages of lock files that it asked for and was given, by package URL, with their SHA-256. With [`Self::laid`] its materials.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pulled: BTreeMap<String, Digest>,
+    /// The packages of lock files that lay in folders which it could read, in the same way. Which of them it read is not observed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub laid: BTreeMap<String, Digest>,
     /// The registries whose answers were pinned when the step was observed, by no lock file.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub observed: BTreeSet<String>,

@@ -204,6 +204,7 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     let mut record = record.masked(context.secrets);
     if let (Some(given), Some(report)) = (&given, &report) {
         record.pulled = given.pulled(report);
+        record.laid.clone_from(&given.laid);
         record.observed = dependencies::observed(run.lock_files);
     }
     if let Some(search) = &search.secrets {
@@ -378,6 +379,7 @@ fn record(outcome: &Outcome, refusals: Vec<Refused>) -> RunRecord {
         capabilities: BTreeMap::new(),
         caches: Vec::new(),
         pulled: BTreeMap::new(),
+        laid: BTreeMap::new(),
         observed: BTreeSet::new(),
         scripts: BTreeSet::new(),
     }

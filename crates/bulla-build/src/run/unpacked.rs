@@ -45,7 +45,7 @@ pub(super) fn read(
         Some(tree) => tree,
         None => {
             context.need(Need::Sources)?;
-            let mut sink = Writer(store.tree_builder()?);
+            let mut sink = Writer(store.tree_builder()?, Epoch::default());
             unpack(context, name, planned, &mut sink)?;
             let tree = sink.0.finish(None)?;
             keep(store, &action, &SourceResult { tree: tree.digest() })?;
@@ -112,8 +112,8 @@ fn rules(portion: &Portion) -> Rules<'_> {
     Rules { subfolder: portion.subfolder.as_ref(), ignore: &portion.ignore, ..Rules::default() }
 }
 
-/// Writes the files of a source into a tree of the store.
-struct Writer(TreeBuilder);
+/// Writes the files of an archive into a tree of the store, with one time.
+pub(super) struct Writer(pub(super) TreeBuilder, pub(super) Epoch);
 
 impl Sink for Writer {
     fn directory(&mut self, path: &CleanPath) -> Result<(), SinkError> {
@@ -122,7 +122,7 @@ impl Sink for Writer {
 
     fn file(&mut self, path: &CleanPath, executable: bool, content: &mut dyn Read) -> Result<(), SinkError> {
         let mode = Mode::new(if executable { 0o755 } else { 0o644 });
-        self.0.file(path, mode, Owner::ROOT, Epoch::default(), content)?;
+        self.0.file(path, mode, Owner::ROOT, self.1, content)?;
         Ok(())
     }
 

@@ -217,7 +217,7 @@ fn bombs_meet_a_limit() {
     assert!(matches!(error(&gzip(&large), Packing::TarGz), ArchiveError::Read { .. }), "far more than it has bytes");
     assert!(matches!(error(&xz(&large), Packing::TarXz), ArchiveError::Read { .. }));
     assert!(matches!(error(&archive::zstd(&large), Packing::TarZst), ArchiveError::Read { .. }));
-    assert!(matches!(error(&hostile::gzip_bomb(1 << 30), Packing::TarGz), ArchiveError::Read { .. }));
+    assert!(matches!(error(&hostile::gzip_bomb(64 << 20), Packing::TarGz), ArchiveError::Read { .. }));
     let larger = tar(&[TarEntry::file("zeros", 0o644, vec![0; 1 << 20 | 1])]);
     assert!(matches!(error(&larger, Packing::Tar), ArchiveError::TooLarge { unit: "bytes", .. }));
     let many: Vec<TarEntry> = (0..51).map(|n| TarEntry::file(format!("{n}"), 0o644, "")).collect();

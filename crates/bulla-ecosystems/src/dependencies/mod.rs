@@ -7,7 +7,8 @@
 //!    [`Native::answer`] takes what came. Answers add places and names of files; never a hash.
 //! 3. The caller fetches each artifact from the first of its places that has it, and verifies it by [`Hash::matches`].
 //! 4. [`Native::repository`] makes of the verified artifacts what a client may ask for: every path, and nothing else exists. A path
-//!    belongs to one artifact, by registry, name, version and hash.
+//!    belongs to one artifact, by registry, name, version and hash. Where a client reads folders faster than it asks, [`Native::folders`] says
+//!    which artifacts lie where, and [`Native::unpack`] unpacks each.
 //! 5. [`Native::client`] says how the unmodified client finds it: variables, and files that are mounted where nothing of the project lies.
 //!    Where a lock file has whole addresses that its client goes to whatever it is told, [`Native::addresses`] has them.
 //! 6. Of projects without a lock file, what a step asks for is passed on once ([`observe`]), and pinned in `bulla.lock`; it goes the same way then.
@@ -29,8 +30,9 @@ use bulla_model::{Address, CleanPath, Ecosystem, Fault, Kind, Platform, spec::In
 pub use self::{
     hash::{Hash, ParseHashError},
     observe::Observed,
-    repository::{Answer, Body, CACHE, Client, Repository, Request, Route, Script},
+    repository::{Answer, Body, CACHE, Client, Folder, Repository, Request, Route, Script},
 };
+use crate::archive::Sink;
 
 /// The most artifacts that one native lock file may name.
 pub const MAX_ARTIFACTS: usize = 100_000;
@@ -257,6 +259,22 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// When an artifact is another package than the lock file says, or is damaged.
     fn repository(&self, bodies: &dyn Bodies, base: &str) -> Result<Repository, ArtifactError>;
 
+    /// Gives the folders in which a client finds artifacts unpacked, instead of asking for them. Each is there, also without any artifact.
+    fn folders(&self) -> Vec<Folder> {
+        Vec::new()
+    }
+
+    /// Unpacks an artifact of [`Native::folders`]. All of its paths begin with a name that no other artifact of the folder has; what comes
+    /// of it depends on its bytes, name and version alone.
+    ///
+    /// # Errors
+    /// When it is another package than the lock file says, is damaged, or holds what it may not; or the sink fails. What the sink took before
+    /// is to be thrown away then.
+    fn unpack(&self, artifact: usize, _body: &mut dyn ReadSeek, _sink: &mut dyn Sink) -> Result<(), ArtifactError> {
+        let artifact = self.locked().artifacts.get(artifact).map(|one| one.name.clone()).unwrap_or_default();
+        Err(ArtifactError { artifact, what: "it is in no folder".to_owned(), source: None })
+    }
+
     /// Says how the client finds the repository at `base` (`http://127.0.0.1:PORT`, no slash at the end).
     fn client(&self, base: &str) -> Client;
 
@@ -264,6 +282,12 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     /// its settings say. They are served there as well, by the proxy; a step without any has none. They are what the lock file says:
     /// answers to questions change nothing about them, and a step's key is made of them.
     fn addresses(&self) -> Vec<(Address, usize)> {
+        Vec::new()
+    }
+
+    /// Gives the addresses of registries to which the client goes because the project's own files name them, each with the path of
+    /// [`Native::repository`] that is answered below it, by the proxy. They are what the lock file says, as those of [`Native::addresses`].
+    fn mirrored(&self) -> Vec<(Address, &'static str)> {
         Vec::new()
     }
 

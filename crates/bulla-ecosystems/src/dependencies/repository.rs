@@ -46,6 +46,15 @@ pub enum Body {
     Bytes(Vec<u8>),
 }
 
+/// A folder of artifacts that are unpacked, which a client reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it lies in the sandbox, without its first slash. It is the same in every sandbox: clients build it into what they make.
+    pub target: CleanPath,
+    /// What lies in it, by places in [`super::Locked::artifacts`].
+    pub artifacts: Vec<usize>,
+}
+
 /// How a client finds the repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Client {

@@ -8,14 +8,22 @@ use bulla_testkit::{
     hostile,
 };
 
-use crate::{CRATES_IO, entry, hex, pack, read, served::Held};
+use crate::{
+    CRATES_IO, entry, hex, pack, read,
+    served::{Held, unpack},
+};
 
-/// Makes the repository of one crate `a` 1.0.0 with these bytes, which the lock means.
-fn serve(bytes: Vec<u8>) -> Result<(), String> {
+/// Unpacks one crate `a` 1.0.0 with these bytes, which the lock means.
+fn unpacked(bytes: Vec<u8>) -> Result<(), String> {
     let cargo = read(&format!("version = 4\n{}", entry("a", "1.0.0", CRATES_IO, &bytes))).expect("a lock file");
     let hash = cargo.locked().artifacts[0].hashes[0];
     assert!(hash.matches(&mut Cursor::new(&bytes)).expect("it is read"), "the lock means it");
-    cargo.repository(&Held(vec![bytes]), "http://127.0.0.1:1").map(|_| ()).map_err(|error| error.to_string())
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let done = unpack(&cargo, &Held(vec![bytes]), &root.path().join("root")).map_err(|error| error.to_string());
+    let outside: Vec<_> =
+        fs_err::read_dir(root.path()).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
+    assert_eq!(outside, ["root"], "nothing is written elsewhere");
+    done
 }
 
 const GOOD: &str = "[package]\nname = \"a\"\nversion = \"1.0.0\"\n";
@@ -32,7 +40,7 @@ fn other_bytes_are_not_what_the_lock_means() {
 
 #[test]
 fn another_crate_under_the_name_is_refused_though_the_lock_means_its_bytes() {
-    serve(pack("a", "1.0.0", GOOD)).expect("it is the crate");
+    unpacked(pack("a", "1.0.0", GOOD)).expect("it is the crate");
     let file = |name: &str, text: &str| TarEntry::file(name, 0o644, text);
     let archive = |entries: &[TarEntry]| gzip(&tar(entries));
     for (bytes, what) in [
@@ -47,12 +55,32 @@ fn another_crate_under_the_name_is_refused_though_the_lock_means_its_bytes() {
         (archive(&[TarEntry::symlink("a-1.0.0/Cargo.toml", "/etc/passwd")]), "is no file"),
         (archive(&[file("a-1.0.0/../x", "")]), "an entry that may not be unpacked"),
         (archive(&[file("a-1.0.0/lib.rs", "")]), "is not there"),
+        (archive(&[file("a-1.0.0/Cargo.toml", GOOD), file("a-1.0.0/x", ""), file("a-1.0.0/x", "")]), "comes twice"),
+        (
+            archive(&[file("a-1.0.0/Cargo.toml", GOOD), TarEntry::symlink("a-1.0.0/x", "../../../escaped")]),
+            "leads out of it",
+        ),
+        (
+            archive(&[file("a-1.0.0/Cargo.toml", GOOD), TarEntry::symlink("a-1.0.0/x", "/etc/passwd")]),
+            "leads out of it",
+        ),
+        (
+            archive(&[
+                file("a-1.0.0/Cargo.toml", GOOD),
+                TarEntry::symlink("a-1.0.0/x", "src"),
+                file("a-1.0.0/x/y", ""),
+            ]),
+            "a-1.0.0/x",
+        ),
+        (archive(&[file("a-1.0.0/Cargo.toml", GOOD), TarEntry::special("a-1.0.0/x", b'3', (1, 3))]), "is a device"),
+        (archive(&[file("a-1.0.0/Cargo.toml", GOOD), TarEntry::special("a-1.0.0/x", b'6', (0, 0))]), "is a FIFO"),
+        (archive(&[TarEntry::symlink("a-1.0.0", "/etc"), file("a-1.0.0/Cargo.toml", GOOD)]), "a-1.0.0"),
         (pack("a", "1.0.0", "[package"), "its Cargo.toml cannot be read"),
         (pack("a", "1.0.0", "name = 3"), "its Cargo.toml cannot be read"),
         (b"not a crate".to_vec(), "it is not a tar.gz archive"),
         (Vec::new(), "a 1.0.0"),
     ] {
-        let error = serve(bytes).expect_err(what);
+        let error = unpacked(bytes).expect_err(what);
         assert!(error.starts_with("a 1.0.0: ") && error.contains(what), "{what}: {error}");
     }
 }
@@ -62,12 +90,12 @@ fn what_unfolds_without_end_is_not_unfolded() {
     // A good crate, and behind it nothing but zeros: little to fetch, much to read.
     let mut bytes = pack("a", "1.0.0", GOOD);
     bytes.extend(hostile::gzip_bomb(64 << 20));
-    serve(bytes).expect("so much may be");
+    unpacked(bytes).expect("so much may be");
     let mut bytes = pack("a", "1.0.0", GOOD);
     bytes.extend(hostile::gzip_bomb(700 << 20));
     assert!(bytes.len() < 4 << 20, "it is small as it comes");
-    let error = serve(bytes).expect_err("it is too much");
+    let error = unpacked(bytes).expect_err("it is too much");
     assert!(error.contains("a 1.0.0: "), "{error}");
     let long = format!("{GOOD}# {}\n", "x".repeat(5 << 20));
-    assert!(serve(pack("a", "1.0.0", &long)).expect_err("a long manifest").contains("Cargo.toml"));
+    assert!(unpacked(pack("a", "1.0.0", &long)).expect_err("a long manifest").contains("Cargo.toml"));
 }

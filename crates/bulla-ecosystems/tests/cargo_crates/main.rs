@@ -6,9 +6,11 @@ mod served;
 mod attacks;
 mod real;
 
-use bulla_ecosystems::dependencies::{LockFileError, Native as _, Place, Question, Request, cargo::Cargo};
+use std::os::unix::fs::PermissionsExt as _;
+
+use bulla_ecosystems::dependencies::{Folder, LockFileError, Native as _, Place, Question, cargo::Cargo};
 use bulla_testkit::archive::{TarEntry, gzip, tar};
-use served::{Held, Source, document, path, refused};
+use served::{Held, Source, path, refused, unpack};
 use sha2::{Digest as _, Sha256};
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -92,6 +94,9 @@ fn mistakes_are_named_with_their_line() {
     refused(read(&format!("{before}<<<<<<< HEAD\n")), Some(line - 1), "is left of a merge");
     refused(read(&format!("{before}[[package]]\nname = \"b")), Some(line), "it is no lock file of cargo");
     refused(read(&format!("{before}[[package]]\nname = 3")), Some(line), "it is no lock file of cargo");
+    let many: String =
+        (0..64).map(|at| entry(&format!("c{at}"), "1.0.0", &format!("sparse+https://r{at}.example/"), b"x")).collect();
+    refused(read(&format!("version = 4\n{many}")), None, "its crates are of 65 registries, and 64 is the most");
     refused(Cargo::read(&Source::of(&[]), &path("Cargo.lock")), None, "Cargo.lock: it is not in the source");
 }
 
@@ -145,76 +150,40 @@ fn the_registry_says_where_crates_are() {
 }
 
 #[test]
-fn an_index_has_what_manifests_say() {
-    let manifest = r#"
-        [package]
-        name = "Left_pad"
-        version = "1.2.3"
-        links = "pad"
-        rust-version = "1.70"
-        edition = "2021"
-        [features]
-        default = ["std"]
-        std = []
-        more = ["dep:a", "b?/x"]
-        [dependencies]
-        plain = "1"
-        [dependencies.a]
-        version = "2"
-        optional = true
-        default-features = false
-        features = ["x", "y"]
-        [dependencies.renamed]
-        version = "3"
-        package = "original"
-        [build-dependencies.cc]
-        version = "1"
-        [dev_dependencies.old]
-        version = "0.1"
-        [target."cfg(unix)".dependencies.libc]
-        version = "0.2"
-        [lib]
-        name = "left_pad"
-    "#;
-    let bytes = pack("Left_pad", "1.2.3", manifest);
-    let cargo = read(&format!("version = 4\n{}", entry("Left_pad", "1.2.3", CRATES_IO, &bytes))).expect("a lock file");
-    let held = Held(vec![bytes.clone()]);
-    let repository = cargo.repository(&held, "http://127.0.0.1:8123").expect("a good crate");
-    let text = |path: &str| document(&repository, path).unwrap_or_else(|| panic!("{path}: {:?}", repository.routes));
-    assert_eq!(text("/cargo/index/config.json"), r#"{"api":null,"dl":"http://127.0.0.1:8123/cargo/dl"}"#);
-    assert_eq!(text("/cargo/dl/Left_pad/1.2.3/download"), "artifact 0");
-    let dependency = |name: &str, req: &str, kind: &str| {
-        format!(
-            r#"{{"name":"{name}","req":"{req}","features":[],"optional":false,"default_features":true,"target":null,"kind":"{kind}","registry":null,"package":null}}"#
-        )
-    };
-    let expected = [
-        r#"{"name":"a","req":"2","features":["x","y"],"optional":true,"default_features":false,"target":null,"kind":"normal","registry":null,"package":null}"#.to_owned(),
-        dependency("plain", "1", "normal"),
-        dependency("renamed", "3", "normal").replace(r#""package":null"#, r#""package":"original""#),
-        dependency("cc", "1", "build"),
-        dependency("old", "0.1", "dev"),
-        dependency("libc", "0.2", "normal").replace(r#""target":null"#, r#""target":"cfg(unix)""#),
-    ]
-    .join(",");
-    assert_eq!(
-        text("/cargo/index/le/ft/left_pad"),
-        format!(
-            "{{\"name\":\"Left_pad\",\"vers\":\"1.2.3\",\"deps\":[{expected}],\"cksum\":\"{}\",\"features\":{{\"default\":[\"std\"],\"std\":[]}},\
-             \"features2\":{{\"more\":[\"dep:a\",\"b?/x\"]}},\"yanked\":false,\"links\":\"pad\",\"rust_version\":\"1.70\",\"v\":2}}\n",
-            hex(&bytes)
-        )
-    );
-    assert_eq!(repository, cargo.repository(&held, "http://127.0.0.1:8123").expect("the same"));
+fn a_crate_is_unpacked_as_cargo_wants_a_folder() {
+    let manifest = "[package]\nname = \"Left_pad\"\nversion = \"1.2.3+b\"\n";
+    let file = |name: &str, mode, text: &str| TarEntry::file(format!("Left_pad-1.2.3+b/{name}"), mode, text);
+    let bytes = gzip(&tar(&[
+        TarEntry::directory("Left_pad-1.2.3+b/", 0o700),
+        file("Cargo.toml", 0o600, manifest),
+        file("configure", 0o755, "#!/bin/sh\n"),
+        file("src/lib.rs", 0o4644, ""),
+        // What cargo itself keeps there is not the crate's to say.
+        file(".cargo-ok", 0o644, "ok"),
+        file(".cargo-checksum.json", 0o644, "{\"files\":{},\"package\":\"0\"}"),
+        TarEntry::symlink("Left_pad-1.2.3+b/README", "src/lib.rs"),
+    ]));
+    let cargo =
+        read(&format!("version = 4\n{}", entry("Left_pad", "1.2.3+b", CRATES_IO, &bytes))).expect("a lock file");
+    let root = tempfile::tempdir().expect("a temporary folder");
+    unpack(&cargo, &Held(vec![bytes.clone()]), root.path()).expect("a good crate");
+    let folder = root.path().join("run/bulla/crates/crates-io/Left_pad-1.2.3+b");
+    let text = |name: &str| fs_err::read_to_string(folder.join(name)).expect(name);
+    assert_eq!(text("Cargo.toml"), manifest);
+    assert_eq!(text(".cargo-checksum.json"), format!("{{\"files\":{{}},\"package\":\"{}\"}}", hex(&bytes)));
+    assert!(!folder.join(".cargo-ok").exists());
+    let mode = |name: &str| fs_err::metadata(folder.join(name)).expect(name).permissions().mode() & 0o7777;
+    assert_eq!([mode("configure"), mode("src/lib.rs"), mode("Cargo.toml")], [0o755, 0o644, 0o644]);
+    assert_eq!(fs_err::read_link(folder.join("README")).expect("a link"), std::path::Path::new("src/lib.rs"));
+    // A step that needs no crate finds the folder all the same.
+    let folders = read("version = 4\n").expect("a lock file").folders();
+    assert_eq!(folders, [Folder { target: path("run/bulla/crates/crates-io"), artifacts: Vec::new() }]);
 }
 
 #[test]
 fn a_name_of_one_registry_is_never_given_for_that_of_another() {
     let manifest = |more: &str| format!("[package]\nname = \"a\"\nversion = \"1.0.0\"\n{more}");
-    let theirs = format!(
-        "[dependencies.b]\nversion = \"1\"\n[dependencies.c]\nversion = \"1\"\nregistry-index = \"{CORP}\"\n[dependencies.d]\nversion = \"1\"\nregistry-index = \"sparse+https://other.example/\"\n"
-    );
-    let (public, own) = (pack("a", "1.0.0", &manifest("")), pack("a", "1.0.0", &manifest(&theirs)));
+    let (public, own) = (pack("a", "1.0.0", &manifest("")), pack("a", "1.0.0", &manifest("[features]\nown = []\n")));
     let lock = format!("version = 4\n{}{}", entry("a", "1.0.0", CRATES_IO, &public), entry("a", "1.0.0", CORP, &own));
     let mut cargo = read(&lock).expect("a lock file");
     let files: Vec<&str> = cargo.locked().artifacts.iter().map(|artifact| artifact.file.as_str()).collect();
@@ -235,24 +204,24 @@ fn a_name_of_one_registry_is_never_given_for_that_of_another() {
     );
     assert_eq!(cargo.questions(), questions[..1]);
 
-    let repository = cargo.repository(&Held(vec![public, own]), "http://127.0.0.1:1").expect("good crates");
     let client = cargo.client("http://127.0.0.1:1");
     let config = String::from_utf8(client.files[&path(".cargo/config.toml")].clone()).expect("UTF-8");
     let key = config.lines().find_map(|line| line.strip_prefix("replace-with = \"bulla-")).expect("a second registry");
-    let folder = format!("/cargo/registries/{}", key.trim_end_matches('"'));
-    assert!(config.contains("[source.crates-io]\nreplace-with = \"bulla\"\n"), "{config}");
-    assert!(config.contains(&format!("registry = \"{CORP}\"\nreplace-with = \"bulla-{key}\n")), "{config}");
-    assert!(config.contains(&format!("registry = \"sparse+http://127.0.0.1:1{folder}/index/\"")), "{config}");
-    let text = |path: &str| document(&repository, path).expect("it is there");
-    assert_eq!(text("/cargo/dl/a/1.0.0/download"), "artifact 0");
-    assert_eq!(text(&format!("{folder}/dl/a/1.0.0/download")), "artifact 1");
-    assert!(text("/cargo/index/1/a").contains("\"deps\":[]"));
-    let line: serde_json::Value = serde_json::from_str(&text(&format!("{folder}/index/1/a"))).expect("JSON");
-    let of: Vec<_> =
-        line["deps"].as_array().expect("a list").iter().map(|dependency| dependency["registry"].as_str()).collect();
-    assert_eq!(of, [Some("https://github.com/rust-lang/crates.io-index"), None, Some("sparse+https://other.example/")]);
-    let said = cargo.diagnose(&Request { method: "GET".into(), path: format!("{folder}/index/1/b") });
-    assert!(said.expect("known").starts_with("cargo asked for b; Cargo.lock has no version of it."));
+    let key = key.trim_end_matches('"');
+    let ours =
+        "[source.crates-io]\nreplace-with = \"bulla\"\n\n[source.bulla]\ndirectory = \"/run/bulla/crates/crates-io\"\n";
+    assert!(config.contains(ours), "{config}");
+    let theirs = format!(
+        "registry = \"{CORP}\"\nreplace-with = \"bulla-{key}\"\n\n[source.bulla-{key}]\ndirectory = \"/run/bulla/crates/{key}\"\n"
+    );
+    assert!(config.contains(&theirs), "{config}");
+    let root = tempfile::tempdir().expect("a temporary folder");
+    unpack(&cargo, &Held(vec![public, own]), root.path()).expect("good crates");
+    let text = |folder: &str| {
+        fs_err::read_to_string(root.path().join("run/bulla/crates").join(folder).join("a-1.0.0/Cargo.toml"))
+            .expect("a crate")
+    };
+    assert!(!text("crates-io").contains("own") && text(key).contains("own"));
 }
 
 #[test]
@@ -264,32 +233,9 @@ fn the_last_words_of_cargo_are_answered() {
     };
     let told = "cargo asked for serde ^1.1; Cargo.lock has 1.0.0. Run `cargo update -p serde`, commit Cargo.lock, build again.";
     assert_eq!(words("serde").as_deref(), Some(told));
-    assert_eq!(words("other"), None);
+    let told = "cargo asked for other ^1.1; Cargo.lock has no version of it. Run `cargo update --workspace`, commit Cargo.lock, build again.";
+    assert_eq!(words("other").as_deref(), Some(told));
+    let told = "cargo asked for other; Cargo.lock has no version of it. Run `cargo update --workspace`, commit Cargo.lock, build again.";
+    assert_eq!(cargo.answer_to("error: no matching package named `other` found").as_deref(), Some(told));
     assert_eq!(cargo.answer_to("error: failed to select a version for the requirement `"), None);
-}
-
-#[test]
-fn what_was_not_served_is_explained() {
-    let lock = format!(
-        "version = 4\n{}{}",
-        entry("serde", "1.0.0", CRATES_IO, b"x"),
-        entry("serde", "0.9.0", CRATES_IO, b"y")
-    );
-    let cargo = read(&lock).expect("a lock file");
-    let said = |path: &str| cargo.diagnose(&Request { method: "GET".to_owned(), path: path.to_owned() });
-    assert_eq!(
-        said("/cargo/dl/serde/1.0.1/download").as_deref(),
-        Some(
-            "cargo asked for serde 1.0.1; Cargo.lock has 0.9.0 and 1.0.0. Run `cargo update -p serde`, commit Cargo.lock, build again."
-        )
-    );
-    assert_eq!(
-        said("/cargo/index/li/bc/libc").as_deref(),
-        Some(
-            "cargo asked for libc; Cargo.lock has no version of it. Run `cargo update --workspace`, commit Cargo.lock, build again."
-        )
-    );
-    for other in ["/npm/x", "/cargo/", "/cargo/dl/x", "/cargo/registries/0/index/1/a", "/cargo/index/../a b"] {
-        assert_eq!(said(other), None, "{other}");
-    }
 }

@@ -1,4 +1,4 @@
-//! Real programs: all that their `Cargo.lock` names is verified, and the real `cargo` fetches and builds from what is served alone.
+//! Real programs: all that their `Cargo.lock` names is verified, and the real `cargo` builds from the folders that are made of it alone.
 
 #![expect(clippy::print_stdout, reason = "a test says what it measured")]
 #![expect(clippy::disallowed_methods, reason = "a test runs the real client")]
@@ -7,7 +7,6 @@ use std::{path::Path, process::Command, time::Instant};
 
 use bulla_ecosystems::dependencies::{Native as _, Place, cargo::Cargo};
 use bulla_testkit::{
-    Mirror,
     archive::{TarEntry, gzip, tar},
     language,
     language::RealProject,
@@ -16,7 +15,7 @@ use bulla_testkit::{
 
 use crate::{
     CORP, CRATES_IO, entry,
-    served::{Folder, Kept, path, serve},
+    served::{Folder, Kept, path, unpack},
 };
 
 /// Nobody listens at the port for multiplexers (RFC 1078).
@@ -32,10 +31,9 @@ fn cargo(source: &Path, home: &Path) -> Command {
     cargo
 }
 
-/// A project with what is served of it, in a folder of its own.
+/// A project beneath a folder with what its lock file names.
 struct Served {
     lock: Cargo,
-    mirror: Mirror,
     folder: tempfile::TempDir,
 }
 
@@ -52,16 +50,10 @@ impl Served {
         println!("verified {count} crates, {} MB, in {:?}", bytes >> 20, started.elapsed());
         let folder = tempfile::tempdir().expect("a temporary folder");
         let started = Instant::now();
-        let mirror = serve(&lock, &bodies, &folder.path().join("served"));
-        println!("made the repository in {:?}", started.elapsed());
-        let served = Self { lock, mirror, folder };
+        lay(&lock, &bodies, folder.path());
+        println!("unpacked them in {:?}", started.elapsed());
+        let served = Self { lock, folder };
         language::copy_writable(&project.source, &served.at("ours")).expect("a copy");
-        for (place, bytes) in served.lock.client(&served.mirror.url()).files {
-            // Above the project, as in the root of a step.
-            let place = served.folder.path().join(place.as_str().expect("UTF-8"));
-            fs_err::create_dir_all(place.parent().expect("a folder")).expect("a folder");
-            fs_err::write(place, bytes).expect("the settings");
-        }
         served
     }
 
@@ -71,14 +63,14 @@ impl Served {
 }
 
 #[test]
-fn cargo_fetches_a_real_program_of_more_than_a_hundred_crates() {
+fn cargo_resolves_a_real_program_of_more_than_a_hundred_crates() {
     let Some(project) = language::cargo_project("just", "1.42.4") else { return };
     let served = Served::of(&project);
     assert!(served.lock.locked().artifacts.len() >= 100);
     let started = Instant::now();
     process::output(cargo(&served.at("ours"), &served.at("home")).args(["fetch", "--locked"])).expect("it is fetched");
-    println!("fetched in {:?} with {} requests", started.elapsed(), served.mirror.requests().len());
-    // What cargo makes of our index is what it makes of the registry's own: every feature and dependency of every crate.
+    println!("fetched in {:?}", started.elapsed());
+    // What cargo makes of our folders is what it makes of the registry's own index: every feature and dependency of every crate.
     let tree = |source: &Path, home: &Path| {
         let mut tree = cargo(source, home);
         process::output(tree.args([
@@ -105,7 +97,7 @@ fn cargo_fetches_a_real_program_of_more_than_a_hundred_crates() {
     }
 }
 
-/// Compares what is served with folders that are unpacked already, which `cargo vendor` makes: until `cargo` would compile.
+/// Compares our folders with those that `cargo vendor` makes: until `cargo` would compile.
 fn measure(project: &RealProject, served: &Served) {
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let (vendored, folders) = (elsewhere.path().join("source"), elsewhere.path().join("folders"));
@@ -121,13 +113,23 @@ fn measure(project: &RealProject, served: &Served) {
         started.elapsed()
     };
     for round in 0..3 {
-        let fetched = time(&served.at("ours"), &format!("home{round}"), &["fetch", "--locked"]);
-        let again =
+        let ours =
             time(&served.at("ours"), &format!("home{round}"), &["metadata", "--locked", "--format-version", "1"]);
-        let folders = time(&vendored, &format!("homev{round}"), &["metadata", "--locked", "--format-version", "1"]);
-        println!(
-            "fetched from what is served in {fetched:?}, resolved again in {again:?}; resolved from folders in {folders:?}"
-        );
+        let theirs = time(&vendored, &format!("homev{round}"), &["metadata", "--locked", "--format-version", "1"]);
+        println!("resolved in {ours:?}; from folders of `cargo vendor` in {theirs:?}");
+    }
+}
+
+/// Unpacks crates beneath a folder that stands for the root of a step, and writes cargo's settings there.
+fn lay(lock: &Cargo, bodies: &Kept, root: &Path) {
+    unpack(lock, bodies, root).expect("good crates");
+    for (place, bytes) in lock.client(NOWHERE).files {
+        // Above the project, as in the root of a step.
+        let place = root.join(place.as_str().expect("UTF-8"));
+        fs_err::create_dir_all(place.parent().expect("a folder")).expect("a folder");
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let text = text.replace("\"/run/bulla", &format!("\"{}/run/bulla", root.display()));
+        fs_err::write(place, text).expect("the settings");
     }
 }
 
@@ -145,20 +147,20 @@ fn cargo_builds_a_real_program_from_what_is_served_alone() {
     let mut cut = cargo(&copy, &elsewhere.path().join("empty"));
     process::output(cut.args(["fetch", "--locked"])).expect_err("cut off");
 
-    // Paths of sources are in a program, and that of a registry has its address in it.
-    let build = |source: &Path, home: &Path, target: &Path| {
+    // Paths of sources are in a program.
+    let build = |source: &Path, crates: &Path, home: &Path, target: &Path| {
         let started = Instant::now();
         let mut build = cargo(source, home);
-        let sources = format!("--remap-path-prefix={}=/crates", registry(home).display());
+        let sources = format!("--remap-path-prefix={}=/crates", crates.display());
         let own = format!("--remap-path-prefix={}=/project", source.display());
         build.env("RUSTFLAGS", format!("{sources} {own}")).env("CARGO_TARGET_DIR", target);
         process::output(build.args(["build", "--locked", "--offline"])).expect("it is built");
         println!("built in {:?}", started.elapsed());
         fs_err::read(target.join("debug/hexyl")).expect("a program")
     };
-    process::output(cargo(&served.at("ours"), &served.at("home")).args(["fetch", "--locked"])).expect("it is fetched");
-    let ours = build(&served.at("ours"), &served.at("home"), &served.at("target"));
-    let theirs = build(&copy, &project.home, &elsewhere.path().join("target"));
+    let crates = served.at("run/bulla/crates/crates-io");
+    let ours = build(&served.at("ours"), &crates, &served.at("home"), &served.at("target"));
+    let theirs = build(&copy, &registry(&project.home), &project.home, &elsewhere.path().join("target"));
     assert!(ours == theirs, "the programs differ");
     let shown = process::output(Command::new(served.at("target/debug/hexyl")).arg("--version")).expect("it runs");
     assert!(shown.contains("hexyl 0.16.0"), "{shown}");
@@ -216,11 +218,7 @@ fn the_real_cargo_has_crates_of_one_name_from_two_registries() {
     file("app/Cargo.lock", &app);
     let lock = Cargo::read(&Folder(at("app")), &path("Cargo.lock")).expect("a lock file");
     let bodies = Kept(vec![at("public"), at("own")]);
-    let mirror = serve(&lock, &bodies, &at("served"));
-    fs_err::create_dir_all(at(".cargo")).expect("a folder");
-    for (place, bytes) in lock.client(&mirror.url()).files {
-        fs_err::write(folder.path().join(place.as_str().expect("UTF-8")), bytes).expect("the settings");
-    }
+    lay(&lock, &bodies, folder.path());
     let said =
         process::output(cargo(&at("app"), &at("home")).args(["run", "--quiet", "--locked"])).expect("it is built");
     assert_eq!(said, "public own");

@@ -19,7 +19,7 @@ use bulla_ecosystems::dependencies::{
     pypi::{Pypi, Pythons, Stage},
 };
 use bulla_model::{CleanPath, Digest};
-use bulla_testkit::{process, skipped};
+use bulla_testkit::{process, python::uv as real_uv, skipped};
 
 use self::{
     cache::{Python, Verified},
@@ -155,16 +155,13 @@ fn pip_and_uv_install_what_they_install_from_their_registry() {
     let work = tempfile::tempdir().expect("a temporary folder");
     let (work, lock) = (work.path(), locks().join("service.txt"));
     for client in ["pip", "uv"] {
-        if client == "uv" && !process::exists("uv") {
-            skipped("uv pip sync", "uv is not on the path (pip install uv)");
-            continue;
-        }
+        let Some(uv) = real_uv("uv pip sync") else { return };
         let venv = environment(&python, work);
         // From the registry that is configured; where that does not answer any more, from the files that it gave.
         let ask = |more: &[&str]| {
             let mut command = match client {
                 "pip" => installing(&venv, &lock),
-                _ => uv_sync(&venv, &lock),
+                _ => uv_sync(&uv, &venv, &lock),
             };
             process::output(command.args(more))
         };
@@ -180,8 +177,8 @@ fn pip_and_uv_install_what_they_install_from_their_registry() {
     }
 }
 
-fn uv_sync(venv: &Path, lock: &Path) -> Command {
-    let mut uv = Command::new("uv");
+fn uv_sync(uv: &Path, venv: &Path, lock: &Path) -> Command {
+    let mut uv = Command::new(uv);
     uv.args(["pip", "sync", "--quiet", "--require-hashes", "--link-mode", "copy", "--python"]);
     uv.arg(venv.join("bin/python")).arg(lock);
     uv
@@ -201,9 +198,7 @@ fn what_is_built_from_source_needs_its_build_requirements_locked_and_pip_is_told
 
 #[test]
 fn what_uv_locks_is_exported_and_installed() {
-    if !process::exists("uv") {
-        return skipped("uv export", "uv is not on the path (pip install uv)");
-    }
+    let Some(client) = real_uv("uv export") else { return };
     let python = match Python::find() {
         Ok(python) => python,
         Err(why) => return skipped("uv export", &why),
@@ -219,7 +214,7 @@ fn what_uv_locks_is_exported_and_installed() {
     fs_err::write(project.join("pyproject.toml"), text).expect("a project");
     let uv = |arguments: &[&str]| {
         process::output(
-            Command::new("uv")
+            Command::new(&client)
                 .args(arguments)
                 .args(["--quiet", "--python", &python.program, "--project"])
                 .arg(&project),
@@ -308,8 +303,8 @@ mod inner {
         assert!(told.contains("requests, which service.txt does not have"), "{told}");
 
         if work.join("uv-online").exists() {
-            let venv = environment(&python, &work);
-            process::output(&mut in_step(uv_sync(&venv, &lock), &work, &native, &server)).expect("uv installs");
+            let (uv, venv) = (real_uv("uv in a step").expect("it was there"), environment(&python, &work));
+            process::output(&mut in_step(uv_sync(&uv, &venv, &lock), &work, &native, &server)).expect("uv installs");
             assert_eq!(server.refused(), []);
             same(&work.join("uv-online"), &venv, 200);
         }
@@ -366,8 +361,9 @@ mod inner {
         let server = serve(&[(&native, &files)]);
         let venv = environment(&python, &work);
         let before = fs_err::read(project.join("uv.lock")).expect("the lock file");
+        let client = real_uv("uv in a step").expect("it was there");
         let uv = |arguments: &[&str]| {
-            let mut uv = Command::new("uv");
+            let mut uv = Command::new(&client);
             uv.args(arguments).arg("--project").arg(&project);
             process::output(in_step(uv, &work, &native, &server).env("VIRTUAL_ENV", &venv))
         };
@@ -378,7 +374,7 @@ mod inner {
             uv(&["export", "--frozen", "--all-extras", "--no-emit-project", "--no-header"]).expect("an export");
         fs_err::write(work.join("exported.txt"), requirements).expect("a file");
         let lock = work.join("exported.txt");
-        process::output(&mut in_step(uv_sync(&venv, &lock), &work, &native, &server)).expect("uv installs");
+        process::output(&mut in_step(uv_sync(&client, &venv, &lock), &work, &native, &server)).expect("uv installs");
         let mut import = Command::new(venv.join("bin/python"));
         process::output(import.args(["-c", "import flask, yaml, iniconfig"])).expect("it is installed");
         assert_eq!(fs_err::read(project.join("uv.lock")).expect("the lock file"), before, "the lock file is as it was");

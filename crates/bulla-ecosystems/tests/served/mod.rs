@@ -4,12 +4,16 @@
 
 use std::{
     collections::BTreeMap,
+    fs::Permissions,
     io::{self, Cursor},
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
-use bulla_ecosystems::dependencies::{Artifact, Bodies, Body, Files, LockFileError, Native, ReadSeek, Repository};
+use bulla_ecosystems::{
+    archive::{Sink, SinkError},
+    dependencies::{Artifact, ArtifactError, Bodies, Body, Files, LockFileError, Native, ReadSeek, Repository},
+};
 use bulla_model::CleanPath;
 use bulla_testkit::Mirror;
 
@@ -102,6 +106,49 @@ pub(crate) fn serve(native: &dyn Native, bodies: &Kept, folder: &Path) -> Mirror
     let mirror = Mirror::serve(folder);
     lay(&native.repository(bodies, &mirror.url()).expect("good artifacts"), bodies, folder);
     mirror
+}
+
+/// Unpacks what lies in folders beneath a folder that stands for the root.
+pub(crate) fn unpack(native: &dyn Native, bodies: &dyn Bodies, root: &Path) -> Result<(), ArtifactError> {
+    for folder in native.folders() {
+        let mut sink = OnDisk(root.join(folder.target.as_str().expect("UTF-8")));
+        fs_err::create_dir_all(&sink.0).expect("a folder");
+        for artifact in folder.artifacts {
+            native.unpack(artifact, &mut *bodies.open(artifact).expect("it is there"), &mut sink)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes files to a disk.
+pub(crate) struct OnDisk(pub(crate) PathBuf);
+
+impl OnDisk {
+    fn at(&self, path: &CleanPath) -> PathBuf {
+        let at = self.0.join(path.as_str().expect("UTF-8"));
+        fs_err::create_dir_all(at.parent().expect("beneath the folder")).expect("a folder");
+        at
+    }
+}
+
+impl Sink for OnDisk {
+    fn directory(&mut self, path: &CleanPath) -> Result<(), SinkError> {
+        Ok(fs_err::create_dir_all(self.at(path))?)
+    }
+
+    fn file(&mut self, path: &CleanPath, executable: bool, content: &mut dyn io::Read) -> Result<(), SinkError> {
+        let at = self.at(path);
+        io::copy(content, &mut fs_err::File::create(&at)?)?;
+        Ok(fs_err::set_permissions(at, Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?)
+    }
+
+    fn symlink(&mut self, path: &CleanPath, target: &[u8]) -> Result<(), SinkError> {
+        Ok(symlink(std::str::from_utf8(target)?, self.at(path))?)
+    }
+
+    fn hardlink(&mut self, path: &CleanPath, target: &CleanPath) -> Result<(), SinkError> {
+        Ok(fs_err::hard_link(self.at(target), self.at(path))?)
+    }
 }
 
 /// The text of a repository's document.

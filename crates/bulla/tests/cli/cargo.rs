@@ -78,6 +78,56 @@ fn cargo_build_in_a_step_finds_what_is_locked_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn workspaces_patches_scripts_and_tools_find_their_crates_in_a_folder_that_nothing_can_write() {
+    let Some(world) = world() else { return };
+    let word = Crate::new("word", "1.0.0");
+    let scripted = Crate::new("scripted", "1.0.0").manifest("build = \"build.rs\"\n").file(
+        "build.rs",
+        "fn main() { println!(\"cargo::rustc-env=MADE={}\", std::env::var(\"CARGO_MANIFEST_DIR\").unwrap()); }\n",
+    );
+    let scripted = scripted.file("src/lib.rs", "pub fn word() -> String { env!(\"MADE\").to_owned() }\n");
+    let part = Crate::new("part", "1.0.0");
+    // One that depends on nothing cannot be installed out of folders by cargo 1.96.
+    let tool = Crate::new("tool", "1.0.0")
+        .depends("part", "1")
+        .file("src/main.rs", "fn main() { print!(\"{}\", tool::word()) }\n");
+    let registry = CrateRegistry::serve(&[&word, &scripted, &part, &tool]);
+    let environment = world.environment(&registry_of(&registry));
+    let crates = "/run/bulla/crates/crates-io";
+    let steps = [
+        "mkdir out; cargo run --quiet --locked -p app >out/said; rm -r target".to_owned(),
+        format!("ls -a {crates} >out/listed; ! touch {crates}/tool-1.0.0/x; ! rm -r {crates}/tool-1.0.0"),
+        "cargo install --quiet --root /tmp/it tool; /tmp/it/bin/tool >out/tool".to_owned(),
+    ];
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    let all = [&word, &scripted, &part, &tool];
+    let project = project(&steps, &[&word, &scripted], &all[..2]);
+    // A crate of the project's own stands in the place of a published one, in a workspace.
+    let manifest = project.read("app/Cargo.toml");
+    project.write(
+        "app/Cargo.toml",
+        format!("{manifest}\n[workspace]\nmembers = [\"more\"]\n[patch.crates-io]\nword = {{ path = \"patched\" }}\n"),
+    );
+    let own = |name: &str| format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nedition = \"2021\"\n");
+    project.write("app/patched/Cargo.toml", own("word"));
+    project.write("app/patched/src/lib.rs", "pub fn word() -> String { \"patched\".to_owned() }\n");
+    project.write("app/more/Cargo.toml", format!("{}[dependencies]\ntool = \"1\"\n", own("more")));
+    project.write("app/more/src/lib.rs", "");
+    let lock = cargo_lock(&[&word, &scripted], &all);
+    let (source, sum) = ("source = \"registry+https://github.com/rust-lang/crates.io-index\"\n", word.checksum());
+    let published = format!("name = \"word\"\nversion = \"1.0.0\"\n{source}checksum = \"{sum}\"\n");
+    assert!(lock.contains(&published), "{lock}");
+    let lock = lock.replace(&published, "name = \"word\"\nversion = \"1.0.0\"\n");
+    let more = "[[package]]\nname = \"more\"\nversion = \"1.0.0\"\ndependencies = [\n \"tool\",\n]\n\n[[package]]\nname = \"scripted\"";
+    project.write("app/Cargo.lock", lock.replace("[[package]]\nname = \"scripted\"", more));
+    build(&environment, &project, &[]);
+    let root = unpacked(&project);
+    assert_eq!(read(root.path(), "said"), format!("app, patched, {crates}/scripted-1.0.0\n"));
+    assert_eq!(read(root.path(), "tool"), "tool 1.0.0, part 1.0.0");
+    assert_eq!(read(root.path(), "listed"), ".\n..\npart-1.0.0\nscripted-1.0.0\ntool-1.0.0\n");
+}
+
+#[test]
 fn several_cargo_locks_of_a_stage_are_served_together() {
     let Some(world) = world() else { return };
     let (old, new) = (Crate::new("word", "1.0.0"), Crate::new("word", "1.1.0"));

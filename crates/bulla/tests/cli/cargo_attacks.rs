@@ -214,6 +214,64 @@ fn an_archive_of_another_crate_is_refused_before_the_step_runs() {
     world.build(&stage(&cargo_lock(&[&good], &[&good]), ""), &[]).success();
 }
 
+/// The library of a crate in the folder of a step.
+const LIBRARY: &str = "/run/bulla/crates/crates-io/word-1.0.0/src/lib.rs";
+
+#[test]
+fn crates_that_were_edited_in_the_store_or_are_gone_are_unpacked_again() {
+    let Some(world) = World::new("a crate that was edited in the store") else { return };
+    let good = Crate::new("word", "1.0.0");
+    let registry = CrateRegistry::serve(&[&good]);
+    configure(&world.environment, &registry_of(&registry));
+    let project = stage(&cargo_lock(&[&good], &[&good]), "");
+    let spec = project
+        .read("bulla.yaml")
+        .replace("echo RAN >out", &format!("cat {LIBRARY} >out; test -x {LIBRARY} || echo plain >>out"));
+    project.write("bulla.yaml", spec);
+    let digest = world.digest(&project);
+    let step = "--no-cache=build";
+    let again = |what: &str| {
+        let ran = world.build(&project, &[step]).success();
+        assert_eq!(ran.stdout.trim_end(), digest, "{what}: {}", ran.stderr);
+        ran.stderr
+    };
+    // The control: what is in the store is what the step reads.
+    let kept = || {
+        let all = world::files(&world.environment.store().join("trees"));
+        all.into_iter().find(|file| file.ends_with("word-1.0.0/src/lib.rs")).expect("the crate is unpacked")
+    };
+    again("nothing changed");
+    let text = fs_err::read_to_string(kept()).expect("a library");
+    assert!(text.contains("word 1.0.0"), "{text}");
+    fs_err::set_permissions(kept(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("its mode");
+    fs_err::write(kept(), text.replace("1.0.0", "6.6.6")).expect("an edit");
+    assert!(again("an edited file").contains("changed in the store"));
+    let tree = kept().ancestors().nth(4).expect("the tree").to_owned();
+    fs_err::remove_dir_all(tree).expect("it is removed");
+    again("a tree that is gone");
+    world.assert_sound(&project);
+}
+
+#[test]
+fn cargo_locks_with_different_bytes_for_one_version_are_both_named() {
+    let Some(world) = World::new("two lock files of cargo that contradict one another") else { return };
+    let (good, evil) = (Crate::new("word", "1.0.0"), Crate::new("word", "1.0.0").file("build.rs", "fn main() {}"));
+    let registry = CrateRegistry::serve(&[&good]);
+    configure(&world.environment, &registry_of(&registry));
+    let both = |other: &Crate| {
+        let keys = "    dependencies: [{cargo: one/Cargo.lock}, {cargo: two/Cargo.lock}]\n";
+        let project = Project::with_spec(&world::spec(keys, &[&format!("cat {LIBRARY} >out")], "/src/app/out"));
+        let project = project.file("app/one/Cargo.lock", cargo_lock(&[&good], &[&good]));
+        project.file("app/two/Cargo.lock", cargo_lock(&[other], &[other]))
+    };
+    world.build(&both(&good), &[]).success();
+    // Both can be had: what is refused is that they contradict one another.
+    registry.mirror.fault(&good.place(), Fault::Bytes(evil.archive()));
+    let ran = world.build(&both(&evil), &[]).failure(3);
+    let told = "/src/app/two/Cargo.lock: it and /src/app/one/Cargo.lock have different bytes for word 1.0.0";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+}
+
 #[test]
 fn code_that_runs_while_others_are_compiled_is_denied_by_name() {
     let Some(world) = World::new("scripts of crates") else { return };

@@ -4,7 +4,9 @@ use std::io::{Cursor, Write as _};
 
 use bulla_model::Digest;
 use bulla_testkit::{
-    Deb, Mirror, Project, Ran, TestEnvironment, debian::Compression, process, python::python_deb, skipped,
+    Deb, Mirror, Project, Ran, TestEnvironment,
+    debian::Compression,
+    python::{python_deb, uv},
 };
 
 use super::world::{World, spec};
@@ -42,9 +44,12 @@ impl Wheel {
 
 /// Writes a `uv.lock` that has wheels at addresses.
 fn uv_lock(wheels: &[(&Wheel, &str)]) -> String {
-    let needs: String = wheels.iter().map(|(wheel, _)| format!("    {{ name = \"{}\" }},\n", wheel.name)).collect();
+    let mut needs: Vec<String> =
+        wheels.iter().map(|(wheel, _)| format!("    {{ name = \"{}\" }},\n", wheel.name)).collect();
+    needs.sort();
+    let needs = needs.concat();
     let mut text = format!(
-        "version = 1\nrequires-python = \">=3.9\"\n\n[[package]]\nname = \"app\"\nversion = \"1.0\"\nsource = {{ virtual = \".\" }}\ndependencies = [\n{needs}]\n"
+        "version = 1\nrequires-python = \">=3.9\"\n\n[[package]]\nname = \"app\"\nversion = \"1.0\"\nsource = {{ virtual = \".\" }}\ndependencies = [\n{needs}]\n\n[package.metadata]\nrequires-dist = [\n{needs}]\n"
     );
     for (Wheel { name, file, bytes }, at) in wheels {
         let (hash, size) = (Digest::of(bytes).hex(), bytes.len());
@@ -117,9 +122,9 @@ fn a_step_is_given_what_its_lock_has_an_address_of_and_nothing_else() {
         assert_ne!(ran.code, Some(0), "{}", ran.stderr);
         ran.stderr
     };
-    let other = told("busybox wget -q -O out http://registry.example/simple/");
-    assert!(other.contains("GET http://registry.example/simple/"), "{other}");
-    assert!(other.contains("no lock file of the stage has the address http://registry.example/simple/"), "{other}");
+    let other = told("busybox wget -q -O out http://other.example/simple/");
+    assert!(other.contains("GET http://other.example/simple/"), "{other}");
+    assert!(other.contains("no lock file of the stage has the address http://other.example/simple/"), "{other}");
     assert!(other.contains("busybox"), "the process is named: {other}");
     let port = told("busybox wget -q -O out http://plain.example/packages/plain-1.0-py3-none-any.whl");
     assert!(port.contains("GET http://plain.example/packages/"), "{port}");
@@ -219,17 +224,9 @@ fn hosts_of_addresses_are_bounded() {
     build(64).expect("as before").success();
 }
 
-/// The machine's uv, as a package beside the machine's Python.
+/// The real uv, as a package beside the machine's Python.
 fn uv_deb(test: &str) -> Option<Deb> {
-    let Ok(uv) = process::output(std::process::Command::new("which").arg("uv")) else {
-        skipped(test, "uv is not on the path (pip install uv)");
-        return None;
-    };
-    let bytes = fs_err::read(uv.trim_end()).expect("uv");
-    if !bytes.starts_with(b"\x7fELF") {
-        skipped(test, "the uv on the path is a script, and not the program itself");
-        return None;
-    }
+    let bytes = fs_err::read(uv(test)?).expect("uv");
     let deb = Deb::new("uv", "1").compression(Compression::None).file("usr/bin/uv", 0o755, bytes);
     // What Python is not linked with.
     let libraries = ["libgcc_s.so.1", "librt.so.1", "libpthread.so.0", "libdl.so.2"]
@@ -261,6 +258,12 @@ fn uv_sync_in_a_step_goes_to_the_addresses_of_its_lock_file() {
         build(&[&format!("mkdir -p /tmp; cp uv.lock before; uv sync --frozen; busybox cmp uv.lock before; {says}")])
             .success();
     assert!(ran.stderr.contains("secure 1.0 plain 1.0"), "{}", ran.stderr);
+    // It finds the index of its lock file too, so that it takes the file for what it is.
+    let again = "mkdir -p /tmp; cp uv.lock before; uv sync --locked; uv sync; busybox cmp uv.lock before";
+    let wants = "echo 'secure' >wanted.in; uv pip compile -q wanted.in | busybox grep -x 'secure==1.0'";
+    let exported = "uv export -q --frozen --format pylock.toml -o /tmp/pylock.toml; uv venv -q /tmp/other; VIRTUAL_ENV=/tmp/other uv pip sync -q /tmp/pylock.toml";
+    let imports = "/tmp/other/bin/python -c 'import secure'";
+    build(&[&format!("{again}; {wants}; {exported}; {imports}; {says}")]).success();
     // The control: by itself, it would go to the host.
     let ran = build(&["mkdir -p /tmp; env -u https_proxy -u HTTPS_PROXY -u ALL_PROXY uv sync --frozen; echo >out"])
         .failure(1);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use bulla_testkit::{
     Project, PythonIndex, PythonPackage, TestEnvironment, process,
-    python::{PIP, pip, python_deb, requirements},
+    python::{PIP, pip, python_deb, requirements, uv},
 };
 
 use super::world::{World, files, spec};
@@ -123,6 +123,37 @@ fn after_fetch_a_build_of_python_needs_no_network() {
 }
 
 #[test]
+fn an_index_that_a_file_of_requirements_names_is_answered_with_what_is_locked() {
+    let test = "pip with an index in its requirements";
+    let Some(world) = python_world(test) else { return };
+    let packages = packages();
+    let index = PythonIndex::serve(&packages.iter().collect::<Vec<_>>());
+    use_index(&world.environment, &index);
+    let lock = requirements(&[&packages[0], &packages[1]]);
+    let named =
+        format!("--index-url https://index.example/root/simple\n--extra-index-url http://more.example/\n{lock}");
+    let project = |step: &str, lock: &str| one(&[step], lock.to_owned());
+    let ran = world.build(&project(&install("requirements.txt"), &named), &[]).success();
+    assert!(!ran.stderr.contains("is not followed"), "{}", ran.stderr);
+    // What is not locked is not there either, and told as it is elsewhere.
+    let other = format!("python3 {PIP} install -q --target out --index-url https://index.example/root/simple requests");
+    let ran = world.build(&project(&other, &named), &[]);
+    assert_ne!(ran.code, Some(0));
+    assert!(
+        ran.stderr.contains("a client asked for requests, which requirements.txt does not have."),
+        "{}",
+        ran.stderr
+    );
+    // The control: of an index that no file names nothing is answered.
+    let other = format!(
+        "python3 {PIP} install -q --target out --index-url https://index.example/root/simple {}",
+        packages[0].name
+    );
+    let ran = world.build(&project(&other, &lock), &[]);
+    assert_ne!(ran.code, Some(0));
+}
+
+#[test]
 fn what_is_not_in_a_lock_of_python_is_explained() {
     let test = "pip asks for what is not in the lock";
     let Some(world) = python_world(test) else { return };
@@ -210,9 +241,7 @@ fn twenty_updates_by_the_ordinary_client_build_with_the_lock_as_it_is() {
     if let Err(why) = bulla_testkit::clients() {
         return bulla_testkit::skipped(test, &why);
     }
-    if !process::exists("uv") {
-        return bulla_testkit::skipped(test, "uv is not on the path (pip install uv)");
-    }
+    let Some(client) = uv(test) else { return };
     let Some(world) = python_world(test) else { return };
     let mut packages = Vec::new();
     for minor in 0..5 {
@@ -247,7 +276,7 @@ fn twenty_updates_by_the_ordinary_client_build_with_the_lock_as_it_is() {
         "gamma==1.4 delta!=1.4",
     ] {
         project.write("app/requirements.in", wanted.replace(' ', "\n"));
-        let mut uv = std::process::Command::new("uv");
+        let mut uv = std::process::Command::new(&client);
         uv.args([
             "pip",
             "compile",

@@ -11,8 +11,6 @@ use super::super::{Hash, LockFileError, MAX_ARTIFACTS};
 
 /// What lock files call the registry that cargo has when nothing else is said, whatever its index is had by.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
-/// The same as indexes call it.
-pub(super) const CRATES_IO_INDEX: &str = "https://github.com/rust-lang/crates.io-index";
 /// The newest version that is read.
 const NEWEST: i64 = 4;
 /// The longest address of an index.

@@ -1,14 +1,15 @@
-//! Cargo: `Cargo.lock`, and the sparse registry that `cargo build` finds in the place of its own (doc.rust-lang.org/cargo/reference,
-//! "Registry Index" and "Source Replacement").
+//! Cargo: `Cargo.lock`, and the folders that `cargo build` finds in the place of its registries (doc.rust-lang.org/cargo/reference,
+//! "Registry Index" and "Source Replacement", "Directory Sources").
 //!
-//! The order: the lock file is read (`lock`); the `config.json` of each registry says where its crates are; of each crate, when a step
-//! really runs, the `Cargo.toml` is read (`archive`), and a line of an index is made of it (`manifest`). Each registry has an index of its
-//! own, so that a crate that is locked from one is never given for one of another.
+//! The order: the lock file is read (`lock`); the `config.json` of each registry says where its crates are; each crate is unpacked once
+//! (`archive`), as `cargo vendor` would, after its `Cargo.toml` was read (`manifest`). Each registry has a folder of its own, so that a crate
+//! that is locked from one is never given for one of another. What is not there, cargo says itself (`words`).
 
 mod archive;
 mod lock;
 mod manifest;
 mod place;
+mod words;
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -19,18 +20,21 @@ use sha2::{Digest as _, Sha256};
 use self::lock::Registry;
 pub use self::place::CargoPlace;
 use super::{
-    Answer, Artifact, ArtifactError, Bodies, Body, CACHE, Client, Denied, Files, Hash, LockFileError, Locked, Native,
-    Place, Question, Repository, Request, Route,
+    Artifact, ArtifactError, Bodies, CACHE, Client, Denied, Files, Folder, Hash, LockFileError, Locked, Native, Place,
+    Question, ReadSeek, Repository, Request,
 };
+use crate::archive::{ArchiveError, Sink};
 
 /// The most bytes of a lock file.
 const MAX_LOCK: u64 = 64 << 20;
 /// The most bytes of a registry's `config.json`.
 const MAX_CONFIG: u64 = 64 << 10;
-/// The media type of a file of an index.
-const INDEX: &str = "text/plain";
+/// Where the folders lie in every sandbox. It is built into programs, by what they say of their sources.
+const CRATES: &str = "run/bulla/crates";
 /// The media type of settings.
 const SETTINGS: &str = "application/toml";
+/// The most registries of one lock file: each has a folder, which is a mount.
+const MAX_REGISTRIES: usize = 64;
 /// The longest template of a registry's addresses.
 const MAX_TEMPLATE: usize = 1000;
 
@@ -40,8 +44,6 @@ pub struct Cargo {
     locked: Locked,
     /// The registry of each artifact.
     registries: Vec<Registry>,
-    /// The artifacts of each name, by registry.
-    crates: BTreeMap<(Registry, String), Vec<usize>>,
     scripts: InstallScripts,
 }
 
@@ -61,9 +63,7 @@ impl Cargo {
         let bytes = bytes.ok_or_else(|| wrong("it is not in the source".to_owned()))?;
         let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
         let (mut artifacts, mut registries) = (Vec::new(), Vec::new());
-        let mut crates: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for ((registry, name, version), package) in lock::read(file, &text)? {
-            crates.entry((registry.clone(), name.clone())).or_default().push(artifacts.len());
             let file = format!("{name}-{version}.crate");
             artifacts.push(Artifact {
                 // Two registries may have one name.
@@ -80,7 +80,13 @@ impl Cargo {
             registries.push(registry);
         }
         let locked = Locked { ecosystem: Ecosystem::Cargo, file: file.clone(), artifacts };
-        Ok(Self { locked, registries, crates, scripts: InstallScripts::Run })
+        let read = Self { locked, registries, scripts: InstallScripts::Run };
+        match read.all().len() {
+            count if count > MAX_REGISTRIES => {
+                Err(wrong(format!("its crates are of {count} registries, and {MAX_REGISTRIES} is the most")))
+            }
+            _ => Ok(read),
+        }
     }
 
     /// Takes what the stage says of code that runs while others are compiled.
@@ -93,13 +99,7 @@ impl Cargo {
         let Artifact { name, version, .. } = &self.locked.artifacts[artifact];
         let mut body =
             bodies.open(artifact).map_err(|error| self.wrong(artifact, "it cannot be read".to_owned(), Some(error)))?;
-        archive::read(&mut *body, name, version).map_err(|error| {
-            let what = match std::error::Error::source(&error) {
-                Some(source) => format!("{error}: {source}"),
-                None => error.to_string(),
-            };
-            self.wrong(artifact, what, None)
-        })
+        archive::read(&mut *body, name, version).map_err(|error| self.unreadable(artifact, &error))
     }
 
     fn wrong(&self, artifact: usize, what: String, source: Option<std::io::Error>) -> ArtifactError {
@@ -107,36 +107,30 @@ impl Cargo {
         ArtifactError { artifact: format!("{} {}", of.name, of.version), what, source }
     }
 
-    /// The line of an index for a crate, with its end.
-    fn line(&self, artifact: usize, bodies: &dyn Bodies) -> Result<Vec<u8>, ArtifactError> {
-        let Artifact { name, version, hashes, .. } = &self.locked.artifacts[artifact];
-        let text = self.inside(artifact, bodies)?.manifest;
-        let checksum = hashes.iter().find_map(|hash| match hash {
-            Hash::Sha256(bytes) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
-            _ => None,
-        });
-        let checksum = checksum.expect("cargo has one kind of checksum");
-        let mut line = manifest::line(&text, &self.registries[artifact], name, version, &checksum)
-            .map_err(|what| self.wrong(artifact, what, None))?;
-        line.push(b'\n');
-        Ok(line)
+    fn unreadable(&self, artifact: usize, error: &ArchiveError) -> ArtifactError {
+        let what = match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        self.wrong(artifact, what, None)
     }
 
-    /// All registries that packages are from.
+    /// All registries that packages are from, and cargo's own, which a step may ask without any.
     fn all(&self) -> Vec<&Registry> {
-        let mut all: Vec<&Registry> = self.registries.iter().collect();
+        let mut all: Vec<&Registry> = self.registries.iter().chain([&Registry::CratesIo]).collect();
         all.sort();
         all.dedup();
         all
     }
 }
 
-/// Where a registry is served: its own folder, which no other has.
-fn folder(registry: &Registry) -> String {
-    match registry {
-        Registry::CratesIo => "/cargo".to_owned(),
-        Registry::Sparse(address) => format!("/cargo/registries/{}", key(address)),
-    }
+/// Where the crates of a registry lie: its own folder, which no other has.
+fn folder(registry: &Registry) -> CleanPath {
+    let name = match registry {
+        Registry::CratesIo => "crates-io".to_owned(),
+        Registry::Sparse(address) => key(address),
+    };
+    CleanPath::parse(format!("{CRATES}/{name}")).expect("it is clean")
 }
 
 /// A short name for an address.
@@ -156,16 +150,6 @@ fn place_of(registry: &Registry, path: String, login: bool) -> Place {
 /// Where the `config.json` of a registry is.
 fn config_of(registry: &Registry) -> Place {
     place_of(registry, "config.json".to_owned(), false)
-}
-
-/// The path of a crate in an index.
-fn index_path(name: &str) -> String {
-    let name = name.to_ascii_lowercase();
-    match name.len() {
-        0..=2 => format!("{}/{name}", name.len()),
-        3 => format!("3/{}/{name}", &name[..1]),
-        _ => format!("{}/{}/{name}", &name[..2], &name[2..4]),
-    }
 }
 
 /// The prefix of a crate, as templates of addresses have it.
@@ -201,42 +185,20 @@ struct Config {
     auth_required: bool,
 }
 
-fn found(path: String, content_type: &str, body: Body) -> Route {
-    Route { path, accept: None, answer: Answer { status: 200, content_type: content_type.to_owned(), body } }
-}
-
-/// Makes one document of those of two lock files: lines of an index, or settings, whose parts stand apart by an empty line.
+/// Makes one of the settings of two lock files, whose parts stand apart by an empty line.
 pub(super) fn joined(content_type: &str, one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
-    let between = match content_type {
-        INDEX => "\n",
-        SETTINGS => "\n\n",
-        _ => return None,
-    };
+    if content_type != SETTINGS {
+        return None;
+    }
     let [one, other] = [one, other].map(|text| std::str::from_utf8(text).ok());
-    let [one, other] = [one?, other?].map(|text| text.trim_end().split(between));
+    let [one, other] = [one?, other?].map(|text| text.trim_end().split("\n\n"));
     let mut parts: Vec<&str> = Vec::new();
     for part in one.chain(other) {
         if !parts.contains(&part) {
             parts.push(part);
         }
     }
-    // A version is one crate: two lock files with two sums of it cannot both be given.
-    if content_type == INDEX {
-        let mut known = std::collections::BTreeSet::new();
-        for part in &parts {
-            let line: IndexLine = serde_json::from_str(part).ok()?;
-            if !known.insert((line.name, line.vers)) {
-                return None;
-            }
-        }
-    }
-    Some(format!("{}\n", parts.join(between)).into_bytes())
-}
-
-#[derive(Deserialize)]
-struct IndexLine {
-    name: String,
-    vers: String,
+    Some(format!("{}\n", parts.join("\n\n")).into_bytes())
 }
 
 impl Native for Cargo {
@@ -303,40 +265,39 @@ impl Native for Cargo {
         Ok(denied)
     }
 
-    fn repository(&self, bodies: &dyn Bodies, base: &str) -> Result<Repository, ArtifactError> {
-        let mut routes = Vec::new();
-        for registry in self.all() {
-            let folder = folder(registry);
-            let config = serde_json::json!({ "dl": format!("{base}{folder}/dl"), "api": null }).to_string();
-            routes.push(found(format!("{folder}/index/config.json"), "application/json", Body::Bytes(config.into())));
-        }
-        // Two names that differ in their case have one file.
-        let mut documents: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        for ((registry, name), artifacts) in &self.crates {
-            let folder = folder(registry);
-            let document = documents.entry(format!("{folder}/index/{}", index_path(name))).or_default();
-            for &artifact in artifacts {
-                document.extend(self.line(artifact, bodies)?);
-                let path = format!("{folder}/dl/{name}/{}/download", self.locked.artifacts[artifact].version);
-                routes.push(found(path, "application/gzip", Body::Artifact(artifact)));
-            }
-        }
-        routes.extend(documents.into_iter().map(|(path, text)| found(path, INDEX, Body::Bytes(text))));
-        Ok(Repository { routes })
+    fn folders(&self) -> Vec<Folder> {
+        let of = |registry: &Registry| {
+            let own = self.registries.iter().enumerate().filter(|(_, of)| *of == registry);
+            Folder { target: folder(registry), artifacts: own.map(|(artifact, _)| artifact).collect() }
+        };
+        self.all().into_iter().map(of).collect()
     }
 
-    fn client(&self, base: &str) -> Client {
-        let mut config = format!(
-            "# Written by Bulla: crates come from the repository of this step, which has what is locked.\n\
-             [source.crates-io]\nreplace-with = \"bulla\"\n\n\
-             [source.bulla]\nregistry = \"sparse+{base}/cargo/index/\"\n"
-        );
+    fn unpack(&self, artifact: usize, body: &mut dyn ReadSeek, sink: &mut dyn Sink) -> Result<(), ArtifactError> {
+        let Artifact { name, version, hashes, .. } = &self.locked.artifacts[artifact];
+        let manifest = archive::unpack(body, name, version, &hashes[0], sink)
+            .map_err(|error| self.unreadable(artifact, &error))?;
+        manifest::check(&manifest, name, version).map_err(|what| self.wrong(artifact, what, None))
+    }
+
+    fn repository(&self, _bodies: &dyn Bodies, _base: &str) -> Result<Repository, ArtifactError> {
+        Ok(Repository::default())
+    }
+
+    fn client(&self, _base: &str) -> Client {
+        let mut config = "# Written by Bulla: crates come from folders, which have what is locked.\n".to_owned();
         for registry in self.all() {
-            let Registry::Sparse(address) = registry else { continue };
-            let (key, folder) = (key(address), folder(registry));
+            let (key, replaced) = match registry {
+                Registry::CratesIo => ("bulla".to_owned(), "[source.crates-io]\n".to_owned()),
+                Registry::Sparse(address) => {
+                    let key = key(address);
+                    let of = format!("[source.bulla-for-{key}]\nregistry = \"sparse+{address}\"\n");
+                    (format!("bulla-{key}"), of)
+                }
+            };
+            let folder = folder(registry);
             config.push_str(&format!(
-                "\n[source.bulla-for-{key}]\nregistry = \"sparse+{address}\"\nreplace-with = \"bulla-{key}\"\n\n\
-                 [source.bulla-{key}]\nregistry = \"sparse+{base}{folder}/index/\"\n"
+                "\n{replaced}replace-with = \"{key}\"\n\n[source.{key}]\ndirectory = \"/{folder}\"\n"
             ));
         }
         let env = [
@@ -351,54 +312,24 @@ impl Native for Cargo {
     }
 
     fn answer_to(&self, words: &str) -> Option<String> {
-        let (_, rest) = words.split_once("failed to select a version for the requirement `")?;
-        let (name, wanted) = rest.split('`').next()?.split_once(" = ")?;
-        let wanted = lock::shown(wanted.trim_matches('"'));
+        let words::Wanted { name, requirement } = words::wanted(words)?;
+        let wanted = requirement.map_or_else(|| name.to_owned(), |version| format!("{name} {}", lock::shown(version)));
         let of_name = self.locked.artifacts.iter().filter(|artifact| artifact.name == name);
         let versions: Vec<&str> = of_name.map(|artifact| artifact.version.as_str()).collect();
-        // A name that is not locked was asked for, and is told for that.
-        (!versions.is_empty()).then(|| {
-            format!(
-                "cargo asked for {name} {wanted}; {} has {}. Run `cargo update -p {name}`, commit Cargo.lock, build again.",
-                self.locked.file,
+        let file = &self.locked.file;
+        Some(match versions.is_empty() {
+            true => format!(
+                "cargo asked for {wanted}; {file} has no version of it. Run `cargo update --workspace`, commit Cargo.lock, build again."
+            ),
+            false => format!(
+                "cargo asked for {wanted}; {file} has {}. Run `cargo update -p {name}`, commit Cargo.lock, build again.",
                 versions.join(" and ")
-            )
+            ),
         })
     }
 
-    fn diagnose(&self, request: &Request) -> Option<String> {
-        let all = self.all();
-        let (registry, rest) = match request.path.strip_prefix("/cargo/registries/") {
-            Some(rest) => {
-                let (asked, rest) = rest.split_once('/')?;
-                let is = |registry: &&&Registry| matches!(registry, Registry::Sparse(address) if key(address) == asked);
-                ((*all.iter().find(is)?).clone(), rest)
-            }
-            None => (Registry::CratesIo, request.path.strip_prefix("/cargo/")?),
-        };
-        let (name, version) = match rest.strip_prefix("dl/") {
-            Some(rest) => {
-                let (name, rest) = rest.split_once('/')?;
-                (name, rest.strip_suffix("/download"))
-            }
-            None => (rest.strip_prefix("index/")?.rsplit('/').next()?, None),
-        };
-        if !lock::is_name(name) {
-            return None;
-        }
-        let file = self.locked.file.to_string();
-        let wanted = version.map_or_else(|| name.to_owned(), |version| format!("{name} {}", lock::shown(version)));
-        Some(match self.crates.get(&(registry, name.to_owned())) {
-            Some(known) => {
-                let versions: Vec<&str> = known.iter().map(|at| self.locked.artifacts[*at].version.as_str()).collect();
-                format!(
-                    "cargo asked for {wanted}; {file} has {}. Run `cargo update -p {name}`, commit Cargo.lock, build again.",
-                    versions.join(" and ")
-                )
-            }
-            None => format!(
-                "cargo asked for {wanted}; {file} has no version of it. Run `cargo update --workspace`, commit Cargo.lock, build again."
-            ),
-        })
+    fn diagnose(&self, _request: &Request) -> Option<String> {
+        // cargo has folders, and asks for nothing.
+        None
     }
 }

@@ -9,8 +9,8 @@ use super::{
     package::{Package, Pins},
 };
 
-/// Says how clients find the repository.
-pub(super) fn client(base: &str, scripts: &InstallScripts) -> Client {
+/// Says how clients find the repository; uv by an index that it has to be told instead, where there is one.
+pub(super) fn client(base: &str, told: Option<&str>, scripts: &InstallScripts) -> Client {
     let index = format!("{base}/pypi/simple/");
     // An empty variable is none to pip and uv, and hides one of an image that the stage starts from.
     let env = [
@@ -30,7 +30,7 @@ pub(super) fn client(base: &str, scripts: &InstallScripts) -> Client {
         ("PIP_ROOT_USER_ACTION", "ignore"),
         // Instead of what lies at home, in the system or beside the project: other indexes there would be asked, and fail.
         ("UV_CONFIG_FILE", "/dev/null"),
-        ("UV_DEFAULT_INDEX", &index),
+        ("UV_DEFAULT_INDEX", told.unwrap_or(&index)),
         ("UV_INDEX", ""),
         ("UV_INDEX_URL", ""),
         ("UV_EXTRA_INDEX_URL", ""),

@@ -360,7 +360,7 @@ impl Native for Pypi {
     }
 
     fn client(&self, base: &str) -> Client {
-        client::client(base, &self.scripts)
+        client::client(base, self.reading.told.as_deref(), &self.scripts)
     }
 
     fn addresses(&self) -> Vec<(Address, usize)> {
@@ -370,6 +370,17 @@ impl Native for Pypi {
             addresses.map(|address| (address.clone(), at)).collect::<Vec<_>>()
         };
         self.locked.artifacts.iter().enumerate().flat_map(of).collect()
+    }
+
+    fn mirrored(&self) -> Vec<(Address, &'static str)> {
+        let below = |index: &Address| {
+            let top = index.path.trim_end_matches('/');
+            // Where the pages' own references lead.
+            let beside = top.rfind('/').map_or("", |end| &top[..end]);
+            let parts = [(format!("{top}/"), "/pypi/simple/"), (format!("{beside}/files/"), "/pypi/files/")];
+            parts.map(|(path, of)| (Address { origin: index.origin.clone(), path }, of))
+        };
+        self.reading.indexes.iter().flat_map(below).collect()
     }
 
     fn diagnose(&self, request: &Request) -> Option<String> {

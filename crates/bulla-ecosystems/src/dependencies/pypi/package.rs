@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bulla_model::CleanPath;
+use bulla_model::{Address, CleanPath};
 use pep440_rs::Version;
 
 use super::{
@@ -19,7 +19,30 @@ pub(super) struct Reading {
     pub(super) pythons: Pythons,
     /// What a user should know though nothing is wrong.
     pub(super) remarks: Vec<String>,
+    /// The indexes that the lock file names, each once: clients go there, whatever index they are told.
+    pub(super) indexes: Vec<Address>,
+    /// The one that uv must be told, as the lock file writes it: another one, and it takes the file for outdated.
+    pub(super) told: Option<String>,
 }
+
+impl Reading {
+    /// A reading of a file that names no index.
+    pub(super) fn of(packages: Vec<Package>, pythons: Pythons) -> Self {
+        Self { packages, pythons, remarks: Vec::new(), indexes: Vec::new(), told: None }
+    }
+}
+
+/// Adds an index, each once; with or without a slash at the end it is the same.
+pub(super) fn note(indexes: &mut Vec<Address>, index: Address) {
+    let path = format!("{}/", index.path.trim_end_matches('/'));
+    let index = Address { path, ..index };
+    if !indexes.contains(&index) {
+        indexes.push(index);
+    }
+}
+
+/// The most indexes that a lock file may name: all that is served is there once more below each of them.
+pub(super) const MAX_INDEXES: usize = 8;
 
 /// A package at one version.
 #[derive(Debug)]

@@ -98,7 +98,7 @@ pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Readi
     for entry in &document.packages {
         packages.extend(package(entry.get_ref(), lines.at(entry.span().start), path, pythons)?);
     }
-    Ok(Reading { packages, pythons, remarks: Vec::new() })
+    Ok(Reading::of(packages, pythons))
 }
 
 /// Makes a package of an entry; `None` for what lies in the source, and what is not needed here.

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::CleanPath;
+use bulla_model::{Address as Url, CleanPath};
 
 use super::{
     super::{Files, Hash, LockFileError},
     MAX_LOCK,
     marker::Marker,
     name,
-    package::{Formats, Package, Pins, Reading, unmerged, wrong},
+    package::{self, Formats, MAX_INDEXES, Package, Pins, Reading, unmerged, wrong},
     tags::Pythons,
 };
 
@@ -31,9 +31,10 @@ pub(super) fn read(files: &dyn Files, path: &CleanPath, pythons: Pythons) -> Res
         found: Vec::new(),
         rules: Rules::default(),
         remarks: Vec::new(),
+        indexes: Vec::new(),
     };
     reader.file(path, false, path, 0)?;
-    let Reader { found, rules, remarks, .. } = reader;
+    let Reader { found, rules, remarks, indexes, .. } = reader;
     let mut packages: Vec<Package> = Vec::with_capacity(found.len());
     let mut seen: BTreeMap<String, Vec<(String, usize)>> = BTreeMap::new();
     for Found { mut package, marker, at } in found {
@@ -52,7 +53,7 @@ pub(super) fn read(files: &dyn Files, path: &CleanPath, pythons: Pythons) -> Res
         entries.push((marker, packages.len()));
         packages.push(package);
     }
-    Ok(Reading { packages, pythons, remarks })
+    Ok(Reading { remarks, indexes, ..Reading::of(packages, pythons) })
 }
 
 /// Adds what another entry of the same version allows.
@@ -119,6 +120,7 @@ struct Reader<'a> {
     found: Vec<Found>,
     rules: Rules,
     remarks: Vec<String>,
+    indexes: Vec<Url>,
 }
 
 impl Reader<'_> {
@@ -193,11 +195,20 @@ impl Reader<'_> {
                 })?;
                 self.file(&included, option.contains('c'), path, line)
             }
-            "-i" | "--index-url" | "--pypi-url" | "--extra-index-url" | "-f" | "--find-links" | "--trusted-host" => {
+            "-i" | "--index-url" | "--pypi-url" | "--extra-index-url" if let Ok(index) = Url::parse(value) => {
+                package::note(&mut self.indexes, index);
+                if self.indexes.len() > MAX_INDEXES {
+                    let what = format!("more than {MAX_INDEXES} indexes are named");
+                    return Err(wrong(path, line, what, "have an index that has all packages"));
+                }
+                Ok(())
+            }
+            "--trusted-host" => Ok(()),
+            "-i" | "--index-url" | "--pypi-url" | "--extra-index-url" | "-f" | "--find-links" => {
                 // The value may have a login in it.
                 self.remarks.push(format!(
                     "{path}:{line}: `{option}` is not followed: where a registry lives is configuration. pip and uv follow it even in a step, \
-                     where nothing answers: leave it out, by `--no-emit-index-url --no-emit-find-links --no-emit-trusted-host`"
+                     where nothing answers: leave it out, by `--no-emit-index-url --no-emit-find-links`"
                 ));
                 Ok(())
             }

@@ -206,6 +206,34 @@ fn requirements_are_read_as_pip_reads_them() {
     let remarks = pypi.remarks().join("\n");
     assert!(remarks.contains("app/requirements.txt:1: `--index-url` is not followed"), "{remarks}");
     assert!(!remarks.contains("secret"), "{remarks}");
+    assert_eq!(pypi.mirrored(), []);
+}
+
+#[test]
+fn indexes_that_a_lock_file_names_are_answered_for() {
+    let a = "a".repeat(64);
+    let read = |lines: String| {
+        let text = format!("{lines}six==1.16.0 --hash=sha256:{a}\n");
+        let source = Source::of(&[("requirements.txt", &text)]);
+        Pypi::read(&source, &CleanPath::parse("requirements.txt").expect("a path"), &Stage::default())
+    };
+    let text = "-i https://one.example/root/simple\n--extra-index-url https://one.example/root/simple/\n--extra-index-url http://two.example\n";
+    let pypi = read(text.to_owned()).expect("a lock file");
+    assert_eq!(pypi.remarks(), Vec::<String>::new());
+    let mirrored: Vec<String> = pypi.mirrored().iter().map(|(address, below)| format!("{address} {below}")).collect();
+    assert_eq!(
+        mirrored,
+        [
+            "https://one.example/root/simple/ /pypi/simple/",
+            "https://one.example/root/files/ /pypi/files/",
+            "http://two.example/ /pypi/simple/",
+            "http://two.example/files/ /pypi/files/",
+        ]
+    );
+    let many = |count: usize| (0..count).map(|at| format!("--extra-index-url https://{at}.example/simple\n")).collect();
+    read(many(package::MAX_INDEXES)).expect("as many as may be");
+    let error = read(many(package::MAX_INDEXES + 1)).expect_err("more");
+    assert_eq!((error.line, error.what.as_str()), (Some(9), "more than 8 indexes are named"));
 }
 
 #[test]

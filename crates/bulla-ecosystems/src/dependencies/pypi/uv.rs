@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::CleanPath;
+use bulla_model::{Address, CleanPath};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -10,7 +10,7 @@ use super::{
     super::{Hash, LockFileError, Place},
     marker::Marker,
     name,
-    package::{self, File, Formats, Package, Pins, Reading, wrong},
+    package::{self, File, Formats, MAX_INDEXES, Package, Pins, Reading, wrong},
     tags::Pythons,
     text::{Lines, parsed},
 };
@@ -104,7 +104,24 @@ pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Readi
             packages.push(package);
         }
     }
-    Ok(Reading { packages, pythons, remarks: Vec::new() })
+    let named = entries.iter().filter_map(|(line, entry)| Some((*line, entry.source.registry.as_deref()?)));
+    let (mut indexes, mut written) = (Vec::new(), BTreeSet::new());
+    for (line, registry) in named {
+        // A registry may be a folder of the project; and one with a login in it is no place to go.
+        let Ok(index) = Address::parse(registry) else { continue };
+        if written.insert(registry) {
+            package::note(&mut indexes, index);
+        }
+        if indexes.len() > MAX_INDEXES {
+            let what = format!("its packages are of more than {MAX_INDEXES} registries");
+            return Err(wrong(path, line, what, "lock with fewer, or by an index that has all packages"));
+        }
+    }
+    let told = match written.len() {
+        1 => written.pop_first().map(str::to_owned),
+        _ => None,
+    };
+    Ok(Reading { indexes, told, ..Reading::of(packages, pythons) })
 }
 
 #[derive(Deserialize)]
