@@ -47,6 +47,9 @@ pub(crate) struct Laid {
     packages: Vec<Lying>,
 }
 
+/// What lies in one folder, by its own name and version, with the lock file that names it.
+type Found<'l> = BTreeMap<&'l (String, String), (&'l str, &'l Lying)>;
+
 #[derive(Debug, Serialize, Deserialize)]
 struct FolderResult {
     tree: Digest,
@@ -136,7 +139,7 @@ pub(crate) fn lay<'l>(
     context: &Context<'_>,
     files: impl IntoIterator<Item = (&'l str, &'l [Laid])>,
 ) -> Result<(Vec<Bind>, BTreeMap<String, Digest>), BuildError> {
-    let mut folders: BTreeMap<&CleanPath, BTreeMap<&(String, String), (&str, &Lying)>> = BTreeMap::new();
+    let mut folders: BTreeMap<&CleanPath, Found<'_>> = BTreeMap::new();
     for (file, laid) in files {
         for Laid { target, packages } in laid {
             let folder = folders.entry(target).or_default();
