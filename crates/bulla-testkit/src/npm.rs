@@ -73,7 +73,7 @@ impl NpmPackage {
 
     /// Gives the hash that lock files have of it.
     pub fn integrity(&self) -> String {
-        format!("sha512-{}", archive::base64(&Sha512::digest(self.archive())))
+        integrity(&self.archive())
     }
 
     /// Gives the path that it has in every registry, with a slash before it.
@@ -97,6 +97,11 @@ impl NpmPackage {
         }
         entry
     }
+}
+
+/// Gives the hash that lock files have of an archive.
+pub fn integrity(archive: &[u8]) -> String {
+    format!("sha512-{}", archive::base64(&Sha512::digest(archive)))
 }
 
 /// Writes a lock file that has these packages at the top of `node_modules`.

@@ -1,9 +1,9 @@
 //! Packages of `pnpm-lock.yaml`, found by the unmodified pnpm in a step that has no network.
 
 use bulla_testkit::{
-    NpmPackage, NpmRegistry, Project, Ran,
-    javascript::{client, client_deb, pnpm_lock, unpacked_client},
-    npm::npm_manifest,
+    Fault, NpmPackage, NpmRegistry, Project, Ran,
+    javascript::{client, client_archive, client_deb, pnpm_lock, unpacked_client},
+    npm::{integrity, npm_manifest},
     process,
 };
 use serde_json::json;
@@ -109,6 +109,35 @@ fn scripts_of_packages_run_as_the_spec_says_whatever_their_folders_are_called() 
     let told = "refused: postinstall of /src/app/node_modules/.pnpm/other@1.0.0/node_modules/other";
     assert!(built.stderr.contains(told), "{}", built.stderr);
     assert_eq!(attempt(", scripts: {allow: ['@acme/good', peer]}").0, [good, peer]);
+}
+
+#[test]
+fn the_client_itself_is_a_package_of_a_lock_file_beside_that_of_the_project() {
+    let test = "pnpm out of a lock file of npm";
+    if let Err(why) = bulla_testkit::clients() {
+        return bulla_testkit::skipped(test, &why);
+    }
+    let (Some(world), Some(archive)) = (node_world(test), client_archive("pnpm", PNPM)) else { return };
+    let archive = fs_err::read(archive).expect("an archive");
+    let package = NpmPackage::new("is-number", "6.0.0");
+    let registry = NpmRegistry::serve(&[&package]);
+    registry.mirror.fault(&format!("/pnpm/-/pnpm-{PNPM}.tgz"), Fault::Bytes(archive.clone()));
+    use_registry(&world.environment, &registry);
+    let tool = json!({ "version": PNPM, "integrity": integrity(&archive), "bin": { "pnpm": MAIN } });
+    let wanted = json!({ "name": "tools", "dependencies": { "pnpm": PNPM } });
+    let lock = json!({ "name": "tools", "lockfileVersion": 3, "requires": true,
+        "packages": { "": wanted, "node_modules/pnpm": tool } });
+    let steps = [
+        "mkdir -p /tmp; npm ci --prefix tools && tools/node_modules/.bin/pnpm install --frozen-lockfile",
+        "node -p 'require(\"is-number\")' >out",
+    ];
+    let project = project("}, {npm: tools/package-lock.json", &steps, &[&package])
+        .file("app/tools/package.json", wanted.to_string())
+        .file("app/tools/package-lock.json", lock.to_string());
+    let text = project.read("bulla.yaml").replace(", pnpm]", "]");
+    project.write("bulla.yaml", text);
+    world.digest(&project);
+    assert_eq!(said(&project), "is-number 6.0.0\n");
 }
 
 #[test]

@@ -1,4 +1,7 @@
-use bulla_testkit::{DebianRepo, Mirror, Project, Release, TestEnvironment, docker::Docker, npm::real_npm, process};
+use bulla_testkit::{
+    DebianRepo, Mirror, Project, Release, TestEnvironment, docker::Docker, javascript::client_archive, npm::real_npm,
+    process,
+};
 
 use crate::world::{build, example, project, skopeo};
 
@@ -31,10 +34,15 @@ fn a_service_in_typescript_is_built_with_nothing_but_a_loopback_and_answers() {
     // Every step again, from the same packages.
     let again = environment.run(&project, &["build", "--no-cache"]).success();
     assert_eq!(again.stdout.trim_end(), digest);
+    answers(&environment, &project);
+}
+
+/// Has the image loaded by Docker, run, and asked.
+fn answers(environment: &TestEnvironment, project: &Project) {
     let Some(docker) = Docker::start() else { return };
     let archive = project.path("service.tar").display().to_string();
     let output = format!("docker-archive:{archive}");
-    environment.run(&project, &["build", "--tag", "service:1", "--output", &output]).success();
+    environment.run(project, &["build", "--tag", "service:1", "--output", &output]).success();
     docker.run(&["load", "--input", &archive]).expect("Docker takes it");
     if crate::hello::run(&docker, &["--detach", "--name", "server", "service:1"]).is_none() {
         return;
@@ -51,4 +59,32 @@ fn a_service_in_typescript_is_built_with_nothing_but_a_loopback_and_answers() {
     }
     assert_eq!(answer.as_deref(), Ok("{\"text\":\"clay\",\"seal\":\"06363555054de198\"}\n"));
     docker.run(&["rm", "--force", "server"]).expect("it ends");
+}
+
+#[test]
+fn the_same_service_is_built_by_pnpm_which_is_a_package_itself() {
+    let test = "a service by pnpm";
+    if let Err(why) = bulla_testkit::clients() {
+        return bulla_testkit::skipped(test, &why);
+    }
+    let Some(mut repo) = DebianRepo::real(&["nodejs", "npm"]) else { return };
+    repo.publish_release(&Release::default());
+    // The packages are the same ones as with npm, and the client.
+    let Some(packages) = real_npm(&example("node-service").join("package-lock.json")) else { return };
+    if client_archive("pnpm", "9.15.9").is_none() {
+        return;
+    }
+    let (packages, mirror) = (Mirror::serve(packages), Mirror::serve(repo.root()));
+    let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
+    let config = fs_err::read_to_string(environment.config()).expect("the configuration");
+    environment.write_config(&format!("{config}[registry.npm]\nnpmrc = false\nregistry = \"{}/\"\n", packages.url()));
+    let files = ["package.json", "pnpm-lock.yaml", "tools/package.json", "tools/package-lock.json"];
+    let files: Vec<&str> = files.into_iter().chain(["tsconfig.json", "src/main.ts", "src/seal.ts"]).collect();
+    let project = project("node-service-pnpm", &files);
+    let before = project.read("pnpm-lock.yaml");
+    let digest = build(&environment, &project);
+    assert_eq!(project.read("pnpm-lock.yaml"), before, "the lock file is as it was");
+    let again = environment.run(&project, &["build", "--no-cache"]).success();
+    assert_eq!(again.stdout.trim_end(), digest);
+    answers(&environment, &project);
 }
