@@ -72,6 +72,8 @@ struct Mirror {
     id: String,
     of: String,
     url: String,
+    /// Whether nothing may be fetched from what it is for.
+    blocked: bool,
 }
 
 #[derive(Debug)]
@@ -108,7 +110,10 @@ impl MavenRegistries {
         let own = settings.repositories.iter().map(|(id, url)| (id.as_str(), Some(url.as_str())));
         let central = settings.repositories.iter().all(|(id, _)| id != CENTRAL).then_some((CENTRAL, None));
         for (id, url) in central.into_iter().chain(own) {
-            let mirror = settings.mirrors.iter().find(|mirror| mirror.is_of(id, url));
+            let mirror = settings.mirror_of(id, url);
+            if mirror.is_some_and(|mirror| mirror.blocked) {
+                continue;
+            }
             let (id, url) = mirror.map_or((id, url), |mirror| (mirror.id.as_str(), Some(mirror.url.as_str())));
             let Some(text) = url else { continue };
             let url = Url::parse(text).map_err(|error| SettingError {
@@ -147,6 +152,12 @@ impl Mirror {
 }
 
 impl Settings {
+    /// Gives the mirror of a repository: one that names it alone comes before those of many (Maven's `DefaultMirrorSelector`).
+    fn mirror_of(&self, id: &str, url: Option<&str>) -> Option<&Mirror> {
+        let alone = self.mirrors.iter().find(|mirror| mirror.of == id);
+        alone.or_else(|| self.mirrors.iter().find(|mirror| mirror.is_of(id, url)))
+    }
+
     /// Gives a repository with the login of the server of its name.
     fn at(&self, url: Url, id: Option<&str>) -> Repository {
         let server = id.and_then(|id| self.servers.iter().find(|server| server.id == id));
@@ -168,12 +179,9 @@ impl Settings {
             (!text.is_empty()).then(|| expanded(text, variable))
         };
         for mirror in children(root, "mirrors", "mirror") {
-            // One that blocks is no place to ask.
-            if text(mirror, "blocked").as_deref() == Some("true") {
-                continue;
-            }
             if let (Some(of), Some(url)) = (text(mirror, "mirrorOf"), text(mirror, "url")) {
-                self.mirrors.push(Mirror { id: text(mirror, "id").unwrap_or_default(), of, url });
+                let blocked = text(mirror, "blocked").as_deref() == Some("true");
+                self.mirrors.push(Mirror { id: text(mirror, "id").unwrap_or_default(), of, url, blocked });
             }
         }
         let active: Vec<String> = children(root, "activeProfiles", "activeProfile")
@@ -312,6 +320,24 @@ mod tests {
         assert_eq!(asked(&found), expected);
         assert!(found.hint("a/b").is_some_and(|hint| hint.contains("`own`")));
         assert!(!format!("{found:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn what_a_mirror_blocks_is_not_asked_and_one_for_a_repository_alone_comes_first() {
+        let alone =
+            "<mirror><id>alone</id><mirrorOf>central</mirrorOf><url>https://alone.example/m2</url></mirror></mirrors>";
+        let settings = SETTINGS
+            .replace("!own ", "!own,!plain ")
+            .replace("</mirrors>", alone)
+            .replace("</repository></repositories></profile>\n    <profile><id>b", "</repository><repository><id>plain</id><url>http://plain.example/m2</url></repository></repositories></profile>\n    <profile><id>b");
+        let urls =
+            |text: &str| asked(&read(text).expect("settings")).into_iter().map(|(url, _)| url).collect::<Vec<_>>();
+        let own = "https://own.example/m2/a/b/1/b-1.jar";
+        assert_eq!(urls(&settings), ["https://alone.example/m2/a/b/1/b-1.jar", own]);
+        // The control: what nothing blocks is asked.
+        let open = settings.replace("<blocked>true</blocked>", "").replace("external:http:*", "nothing");
+        let plain = "http://plain.example/m2/a/b/1/b-1.jar";
+        assert_eq!(urls(&open), ["https://alone.example/m2/a/b/1/b-1.jar", own, plain]);
     }
 
     #[test]
