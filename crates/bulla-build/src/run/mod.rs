@@ -143,14 +143,7 @@ impl Build<'_> {
         let (roots, records) = (Roots::default(), Mutex::new(Vec::new()));
         let mut had = Vec::new();
         for plan in self.plans {
-            let stages = Stages {
-                context: &context,
-                plan,
-                sources: &sources,
-                roots: &roots,
-                records: &records,
-                journal: self.journal,
-            };
+            let stages = self.stages(&context, plan, &sources, &roots, &records);
             for stage in &plan.stages {
                 for file in stages.lock_files(stage)? {
                     had.push(file.had(&context)?);
@@ -170,14 +163,7 @@ impl Build<'_> {
         let (roots, records) = (Roots::default(), Mutex::new(Vec::new()));
         let mut shared = BTreeMap::new();
         for plan in self.plans {
-            let stages = Stages {
-                context: &context,
-                plan,
-                sources: &sources,
-                roots: &roots,
-                records: &records,
-                journal: self.journal,
-            };
+            let stages = self.stages(&context, plan, &sources, &roots, &records);
             shared = run_all(&stages, self.settings.jobs, None, std::mem::take(&mut shared))?;
             keep_shared(&mut shared, plan);
         }
@@ -199,14 +185,7 @@ impl Build<'_> {
         let plan = self.first()?;
         let (sources, _) = self.sources(&context, plan)?;
         let (roots, records) = (Roots::default(), Mutex::new(Vec::new()));
-        let stages = Stages {
-            context: &context,
-            plan,
-            sources: &sources,
-            roots: &roots,
-            records: &records,
-            journal: self.journal,
-        };
+        let stages = self.stages(&context, plan, &sources, &roots, &records);
         let target = plan.stages.iter().find(|planned| planned.name == *stage);
         let target = target.ok_or_else(|| stages::internal("a stage that is not in the plan"))?;
         let before = run_all(&stages, self.settings.jobs, Some(stage), BTreeMap::new())?;
@@ -245,14 +224,7 @@ impl Build<'_> {
         let (mut parts, mut steps, mut shared) = (Vec::new(), Vec::new(), BTreeMap::new());
         for plan in self.plans {
             let noted = Mutex::new(Vec::new());
-            let stages = Stages {
-                context: &context,
-                plan,
-                sources: &sources,
-                roots: &roots,
-                records: &noted,
-                journal: self.journal,
-            };
+            let stages = self.stages(&context, plan, &sources, &roots, &noted);
             let ended = run_all(&stages, self.settings.jobs, None, std::mem::take(&mut shared))?;
             let ingredients = Ingredients {
                 context: &context,
@@ -305,6 +277,18 @@ impl Build<'_> {
             thorough,
             observing: None,
         }
+    }
+
+    /// Gives the stages of a plan, as they are run.
+    fn stages<'s>(
+        &'s self,
+        context: &'s Context<'s>,
+        plan: &'s Plan,
+        sources: &'s Sources,
+        roots: &'s Roots,
+        records: &'s Mutex<Vec<StepRecord>>,
+    ) -> Stages<'s> {
+        Stages { context, plan, sources, roots, records, journal: self.journal }
     }
 
     fn sources(
