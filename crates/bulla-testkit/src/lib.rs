@@ -46,6 +46,11 @@ pub fn clients() -> Result<(), String> {
     std::env::var_os("BULLA_CLIENTS").map(|_| ()).ok_or_else(|| "BULLA_CLIENTS is not set".to_owned())
 }
 
+/// Says whether bytes have a word in them.
+pub fn contains(bytes: &[u8], word: impl AsRef<[u8]>) -> bool {
+    memchr::memmem::find(bytes, word.as_ref()).is_some()
+}
+
 /// Says on standard error that a test, or a part of it, was skipped, and why.
 #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 pub fn skipped(what: &str, why: &str) {

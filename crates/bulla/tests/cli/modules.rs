@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bulla_testkit::{DebianRepo, Mirror, Project, TestEnvironment, debian};
+use bulla_testkit::{DebianRepo, Mirror, Project, TestEnvironment, contains, debian};
 
 use super::world::{files, usable};
 
@@ -83,9 +83,6 @@ pub(crate) fn unpacked(project: &Project) -> tempfile::TempDir {
 
 /// Says which of a store's files have a word in them.
 pub(crate) fn with_word(store: &Path, word: &str) -> Vec<PathBuf> {
-    let has = |file: &PathBuf| {
-        let bytes = fs_err::read(file).unwrap_or_default();
-        bytes.windows(word.len()).any(|part| part == word.as_bytes())
-    };
+    let has = |file: &PathBuf| contains(&fs_err::read(file).unwrap_or_default(), word);
     files(store).into_iter().filter(has).collect()
 }
