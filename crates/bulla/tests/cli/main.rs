@@ -42,6 +42,7 @@ mod referrers;
 mod registry;
 mod registry_attacks;
 mod remote;
+mod resume;
 mod settings;
 mod shell;
 mod stop;

@@ -8,7 +8,7 @@ use bulla_testkit::{
 use super::{online, world::files};
 
 /// A project whose stage names a lock file. Nothing is run.
-fn project(file: &str, lock: &str) -> Project {
+pub(super) fn project(file: &str, lock: &str) -> Project {
     let spec = format!(
         "bulla: 1
 name: shop
@@ -29,13 +29,13 @@ image:
 }
 
 /// Gives an environment whose configuration of Python's packages is this, beside that of Debian's mirror.
-fn with_pypi(environment: &TestEnvironment, text: &str) {
+pub(super) fn with_pypi(environment: &TestEnvironment, text: &str) {
     let before = fs_err::read_to_string(environment.config()).expect("a configuration");
     let before = before.split("[registry.pypi]").next().unwrap_or_default();
     environment.write_config(&format!("{before}[registry.pypi]\n{text}"));
 }
 
-fn index_of(index: &PythonIndex) -> String {
+pub(super) fn index_of(index: &PythonIndex) -> String {
     format!("client-settings = false\nindex = \"{}\"\n", index.url())
 }
 
