@@ -82,6 +82,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("crate_file", modules::crate_file),
     ("requirements", pypi::requirements),
     ("uv_lock", pypi::uv_lock),
+    ("poetry_lock", pypi::poetry_lock),
     ("pylock", pypi::pylock),
     ("simple_index", pypi::simple_index),
     ("wheel", pypi::wheel),

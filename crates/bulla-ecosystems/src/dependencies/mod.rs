@@ -392,7 +392,7 @@ fn read_text(files: &dyn Files, file: &CleanPath, limit: u64, hint: &str) -> Res
 pub fn usual_files(ecosystem: Ecosystem) -> &'static [&'static str] {
     match ecosystem {
         Ecosystem::Npm => &["npm-shrinkwrap.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock"],
-        Ecosystem::Pypi => &["uv.lock", "pylock.toml", "requirements.txt"],
+        Ecosystem::Pypi => &["uv.lock", "poetry.lock", "pylock.toml", "requirements.txt"],
         Ecosystem::Cargo => &["Cargo.lock"],
         Ecosystem::Go => &["go.sum"],
         Ecosystem::Maven => &["pom.xml"],

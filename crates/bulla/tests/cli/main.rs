@@ -35,6 +35,7 @@ mod output;
 mod parts;
 mod platforms;
 mod pnpm;
+mod poetry;
 mod proxy;
 mod pypi;
 mod pypi_attacks;

@@ -268,7 +268,8 @@ fn a_lock_file_that_is_wrong_is_named_with_its_line() {
         ("uv.lock", "version = 2\n".to_owned(), "uv.lock:1: it is of version 2; versions 1 are known"),
         ("uv.lock", "version = 1\n[[package]\n".to_owned(), "uv.lock:2: "),
         ("pylock.toml", "lock-version = \"2.0\"\n".to_owned(), "pylock.toml:1: it is of version 2.0"),
-        ("poetry.lock", String::new(), "poetry.lock: it is of a kind that is not read yet"),
+        ("Pipfile.lock", String::new(), "Pipfile.lock: it is of a kind that is not read yet"),
+        ("poetry.lock", String::new(), "poetry.lock:1: it has no `lock-version`"),
     ] {
         let ran = fetch(&environment, &project(file, &text)).failure(3);
         assert!(ran.stderr.contains(expected), "{expected}: {}", ran.stderr);

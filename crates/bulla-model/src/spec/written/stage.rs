@@ -126,7 +126,7 @@ pub(in crate::spec) struct DependencyKeys {
     #[schemars(extend("x-example" = "npm: package-lock.json"))]
     #[serde(default)]
     pub(in crate::spec) npm: Option<At<LockFile>>,
-    /// A `requirements.txt` with hashes, `uv.lock` or `pylock.toml`.
+    /// A `requirements.txt` with hashes, `uv.lock`, `poetry.lock` or `pylock.toml`.
     #[schemars(extend("x-example" = "pypi: requirements.txt"))]
     #[serde(default)]
     pub(in crate::spec) pypi: Option<At<LockFile>>,
