@@ -87,6 +87,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("simple_index", pypi::simple_index),
     ("wheel", pypi::wheel),
     ("maven_path", modules::maven_path),
+    ("gradle_lock", modules::gradle_lock),
+    ("gradle_metadata", modules::gradle_metadata),
 ];
 
 /// Finds a target by its name.

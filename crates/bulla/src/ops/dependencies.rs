@@ -212,7 +212,7 @@ impl<'a> Dependencies<'a> {
             Ecosystem::Go => Box::new(GoRegistries::read(self.session)?),
             Ecosystem::Pypi => Box::new(PypiRegistries::read(self.session)?),
             Ecosystem::Cargo => Box::new(CargoRegistries::read(self.session)?),
-            Ecosystem::Maven => Box::new(MavenRegistries::read(self.session)?),
+            Ecosystem::Maven | Ecosystem::Gradle => Box::new(MavenRegistries::read(self.session)?),
         };
         let mut machine = Apt::read(self.session)?;
         // Of the machine's settings its proxies and authorities count; its logins are for others.

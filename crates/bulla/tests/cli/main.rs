@@ -17,6 +17,7 @@ mod git_parts;
 mod git_signed;
 mod go;
 mod go_attacks;
+mod gradle;
 mod init;
 mod languages;
 mod lock;
