@@ -8,6 +8,7 @@ use bulla_ecosystems::{
         ArtifactError, Bodies, Files, Hash, LockFileError, Native, Place, ReadSeek, Request,
         cargo::Cargo,
         go::Go,
+        gradle::Gradle,
         maven,
         observe::{self, Wanted},
     },
@@ -34,7 +35,7 @@ struct Lock<'a>(&'a str);
 
 impl Files for Lock<'_> {
     fn read(&self, path: &CleanPath, _: u64) -> io::Result<Option<Vec<u8>>> {
-        let is_lock = matches!(path.name(), b"go.sum" | b"Cargo.lock");
+        let is_lock = matches!(path.name(), b"go.sum" | b"Cargo.lock" | b"gradle.lockfile");
         Ok(is_lock.then(|| self.0.as_bytes().to_vec()))
     }
 }
@@ -191,5 +192,44 @@ pub(crate) fn maven_path(bytes: &[u8]) {
     assert!(asked.path.split('/').all(|part| !part.is_empty() && !part.starts_with('.')));
     if let Wanted::Sha1(file) = &asked.wanted {
         assert_eq!(asked.path, format!("{file}.sha1"));
+    }
+}
+
+/// Verification metadata of Gradle that the lock file among the seeds is good for.
+const METADATA: &str = "<verification-metadata><components><component group=\"org.slf4j\" name=\"slf4j-api\" version=\"2.0.17\">\
+    <artifact name=\"slf4j-api-2.0.17.jar\"><sha256 value=\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"/></artifact>\
+    </component></components></verification-metadata>";
+
+/// A lock file, or metadata, with the other as it should be.
+struct Two<'a> {
+    lock: &'a [u8],
+    metadata: &'a [u8],
+}
+
+impl Files for Two<'_> {
+    fn read(&self, path: &CleanPath, _: u64) -> io::Result<Option<Vec<u8>>> {
+        Ok(Some(if path.name() == b"gradle.lockfile" { self.lock.to_vec() } else { self.metadata.to_vec() }))
+    }
+}
+
+/// `gradle.lockfile`.
+pub(crate) fn gradle_lock(bytes: &[u8]) {
+    gradle(&Two { lock: bytes, metadata: METADATA.as_bytes() });
+}
+
+/// `gradle/verification-metadata.xml`.
+pub(crate) fn gradle_metadata(bytes: &[u8]) {
+    gradle(&Two { lock: b"", metadata: bytes });
+}
+
+fn gradle(files: &Two<'_>) {
+    let Some(gradle) = said(Gradle::read(files, &path("gradle.lockfile"))) else { return };
+    check(&gradle, files.metadata);
+    let remarks = gradle.remarks();
+    assert!(remarks.iter().all(|remark| !remark.contains(|c: char| c.is_control())), "{remarks:?}");
+    let repository = gradle.repository(&Everywhere(b"bytes"), "").expect("nothing in a file is looked at");
+    for route in &repository.routes {
+        let rest = route.path.strip_prefix("/gradle/").expect("it is beneath it");
+        assert!(rest.split('/').all(|part| !part.is_empty() && !part.starts_with('.')), "{rest}");
     }
 }

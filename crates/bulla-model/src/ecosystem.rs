@@ -16,11 +16,13 @@ pub enum Ecosystem {
     Go,
     /// Artifacts of Maven.
     Maven,
+    /// The same artifacts, as Gradle pins them.
+    Gradle,
 }
 
 impl Ecosystem {
     /// Every ecosystem, in the order in which documents name them.
-    pub const ALL: [Self; 5] = [Self::Npm, Self::Pypi, Self::Cargo, Self::Go, Self::Maven];
+    pub const ALL: [Self; 6] = [Self::Npm, Self::Pypi, Self::Cargo, Self::Go, Self::Maven, Self::Gradle];
 
     /// Gives its name in the spec, which is also that of its folder in `bulla-ecosystems`.
     pub const fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Ecosystem {
             Self::Cargo => "cargo",
             Self::Go => "go",
             Self::Maven => "maven",
+            Self::Gradle => "gradle",
         }
     }
 
@@ -40,7 +43,7 @@ impl Ecosystem {
             Self::Pypi => "pypi",
             Self::Cargo => "cargo",
             Self::Go => "golang",
-            Self::Maven => "maven",
+            Self::Maven | Self::Gradle => "maven",
         }
     }
 

@@ -17,6 +17,7 @@ pub mod language;
 pub mod maven;
 pub mod mirror;
 pub mod npm;
+pub mod poetry;
 pub mod process;
 pub mod project;
 pub mod python;

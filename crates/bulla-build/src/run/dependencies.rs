@@ -387,7 +387,7 @@ pub(crate) fn give(
     let mut answers = Answers::default();
     let folder = context.store.scratch("clients")?;
     let cache = folder.folder("cache", 0o777)?;
-    let mut binds = vec![Bind { source: cache, target: CACHE.into(), writable: true }];
+    let mut binds = vec![Bind { source: cache.clone(), target: CACHE.into(), writable: true }];
     let own: Vec<String> = env.keys().cloned().collect();
     if files.iter().any(|file| file.proxied) {
         // Before the clients' own: another lock file's client may have no need of it.
@@ -430,6 +430,10 @@ pub(crate) fn give(
         }
     }
     for (number, (target, (bytes, mode))) in mounted.into_iter().enumerate() {
+        if let Ok(place) = target.strip_prefix(CACHE) {
+            lay_in(&cache, place, &bytes, mode)?;
+            continue;
+        }
         let source = folder.path().join(format!("settings-{number}"));
         let unreadable = |error| unreadable(target.display().to_string(), error);
         fs_err::write(&source, bytes).map_err(unreadable)?;
@@ -458,6 +462,20 @@ pub(crate) fn give(
     };
     binds.extend(folders);
     Ok(Some(Given { table, binds, materials: answers.materials, laid, marks, _folder: folder }))
+}
+
+/// Lays a file into the folder for what clients keep for themselves, where one wants to find it among the rest. It is the step's, as all that lies there.
+fn lay_in(cache: &Path, place: &Path, bytes: &[u8], mode: u32) -> Result<(), BuildError> {
+    let unreadable = |error| unreadable(place.display().to_string(), error);
+    let above: Vec<&Path> = place.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
+    for folder in above.into_iter().rev().map(|folder| cache.join(folder)) {
+        fs_err::create_dir_all(&folder).map_err(unreadable)?;
+        fs_err::set_permissions(&folder, Permissions::from_mode(0o777)).map_err(unreadable)?;
+    }
+    let file = cache.join(place);
+    fs_err::write(&file, bytes).map_err(unreadable)?;
+    fs_err::set_permissions(&file, Permissions::from_mode(mode)).map_err(unreadable)?;
+    Ok(())
 }
 
 /// Makes the folders of lock files, together where they are the same.

@@ -16,6 +16,7 @@
 
 pub mod cargo;
 pub mod go;
+pub mod gradle;
 mod hash;
 pub mod maven;
 pub mod npm;
@@ -87,7 +88,7 @@ impl Artifact {
     /// Gives its package URL (purl specification): a name with slashes has its namespace before the last one.
     pub fn purl(&self, ecosystem: Ecosystem) -> String {
         // Several files of one version are told apart by their types.
-        if let (Ecosystem::Maven, Some(Place::Registry(path))) = (ecosystem, self.places.first())
+        if let (Ecosystem::Maven | Ecosystem::Gradle, Some(Place::Registry(path))) = (ecosystem, self.places.first())
             && let Some(purl) = maven::purl(path)
         {
             return purl;
@@ -353,6 +354,7 @@ pub fn read(
         Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &stage.into())?)),
         Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?.with_scripts(stage.scripts.clone()))),
         Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),
+        Ecosystem::Gradle => Ok(Box::new(gradle::Gradle::read(files, file)?)),
         Ecosystem::Maven => Ok(Box::new(maven::Maven::read(files, file, &stage.observed)?)),
     }
 }
@@ -366,6 +368,7 @@ pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]
         Ecosystem::Go => go::joined(one, other),
         Ecosystem::Cargo => cargo::joined(content_type, one, other),
         Ecosystem::Npm => npm::joined(one, other),
+        Ecosystem::Gradle => gradle::joined(one, other),
         // Of one stage there is one set of answers.
         Ecosystem::Maven => None,
     }
@@ -392,9 +395,10 @@ fn read_text(files: &dyn Files, file: &CleanPath, limit: u64, hint: &str) -> Res
 pub fn usual_files(ecosystem: Ecosystem) -> &'static [&'static str] {
     match ecosystem {
         Ecosystem::Npm => &["npm-shrinkwrap.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock"],
-        Ecosystem::Pypi => &["uv.lock", "pylock.toml", "requirements.txt"],
+        Ecosystem::Pypi => &["uv.lock", "poetry.lock", "pylock.toml", "requirements.txt"],
         Ecosystem::Cargo => &["Cargo.lock"],
         Ecosystem::Go => &["go.sum"],
         Ecosystem::Maven => &["pom.xml"],
+        Ecosystem::Gradle => &["gradle.lockfile"],
     }
 }

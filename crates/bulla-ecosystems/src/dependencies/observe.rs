@@ -57,7 +57,7 @@ pub enum Check {
 pub fn asked(ecosystem: Ecosystem, path: &str) -> Result<Asked, &'static str> {
     match ecosystem {
         Ecosystem::Maven => maven::asked(path),
-        Ecosystem::Npm | Ecosystem::Pypi | Ecosystem::Cargo | Ecosystem::Go => {
+        Ecosystem::Npm | Ecosystem::Pypi | Ecosystem::Cargo | Ecosystem::Go | Ecosystem::Gradle => {
             Err("packages of this kind are pinned by a lock file, and nothing of them is observed")
         }
     }

@@ -1,9 +1,10 @@
 //! Brings what native lock files name into the store, from the registries that the user's configuration names, verified by the lock
 //! files' own hashes. Which SHA-256 such a hash stands for is kept, sealed, so that nothing is hashed or fetched twice.
 
+mod resumed;
+
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Write as _,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -20,6 +21,7 @@ use bulla_model::{Digest, Ecosystem, Fault, Kind, login::without_logins};
 use bulla_net::{Client, NetError, Url};
 use bulla_store::Store;
 
+use self::resumed::Resumed;
 use crate::{
     error::{CommandError, Result},
     ops,
@@ -210,7 +212,7 @@ impl<'a> Dependencies<'a> {
             Ecosystem::Go => Box::new(GoRegistries::read(self.session)?),
             Ecosystem::Pypi => Box::new(PypiRegistries::read(self.session)?),
             Ecosystem::Cargo => Box::new(CargoRegistries::read(self.session)?),
-            Ecosystem::Maven => Box::new(MavenRegistries::read(self.session)?),
+            Ecosystem::Maven | Ecosystem::Gradle => Box::new(MavenRegistries::read(self.session)?),
         };
         let mut machine = Apt::read(self.session)?;
         // Of the machine's settings its proxies and authorities count; its logins are for others.
@@ -332,19 +334,22 @@ impl<'a> Dependencies<'a> {
         Err(NotHad { name, version, file: file.to_owned(), line: artifact.line, kind, hints, source: error }.into())
     }
 
+    /// Fetches one artifact from a place. It goes on where an earlier attempt ended, wherever that was from: what it is, its hashes say.
     fn fetch_from(&self, known: &Known, artifact: &Artifact, found: &Found) -> Result<Digest> {
-        let get = found.get(MAX_ARTIFACT, None);
-        let open = || self.store.blob_writer().map_err(std::io::Error::other);
-        let (mut writer, _) = known.client.get_into_with(&get, found.login.as_ref(), open, &|_| {})?;
-        writer.flush().map_err(crate::error::CliError::File)?;
-        for hash in &artifact.hashes {
-            let mut reader = writer.reader()?;
-            if !hash.matches(&mut reader).map_err(crate::error::CliError::File)? {
-                let url = found.url.shown();
-                return Err(OtherBytes { url: without_logins(&url).to_string(), expected: hash.to_string() }.into());
-            }
+        let mut sink = Resumed::open(self.store, &artifact.hashes)?;
+        if !sink.take_whole()? {
+            let get = found.get(MAX_ARTIFACT, None);
+            let stands_for = sink.stands_for();
+            let fetched = known.client.download_with(&get, found.login.as_ref(), stands_for, &mut sink, &|_| {});
+            fetched.map_err(|error| match (error, artifact.hashes.first()) {
+                (NetError::WrongDigest { url, .. }, Some(hash)) => {
+                    let url = without_logins(&url).to_string();
+                    CommandError::from(OtherBytes { url, expected: hash.to_string() })
+                }
+                (error, _) => error.into(),
+            })?;
         }
-        let digest = writer.finish(None)?;
+        let digest = sink.kept()?;
         for hash in &artifact.hashes {
             run::keep_pinned(self.store, hash, &digest)?;
         }

@@ -4,6 +4,7 @@
 mod caches;
 mod cargo_tool;
 mod go_service;
+mod gradle;
 mod hello;
 mod hermetic;
 mod maven_service;

@@ -97,8 +97,8 @@ impl Context<'_> {
                 }
             }
         }
-        if ecosystem == Ecosystem::Maven {
-            let help = "leave `scripts` out: plugins of Maven are the build itself, and run in the sandbox";
+        if matches!(ecosystem, Ecosystem::Maven | Ecosystem::Gradle) {
+            let help = "leave `scripts` out: plugins are the build itself, and run in the sandbox";
             self.wrong(&written.span, "artifacts of Maven have no scripts", help);
         } else if ecosystem == Ecosystem::Go {
             let help = "leave `scripts` out: nothing of a module runs when it is fetched or compiled, and `go generate` is a step of your own";

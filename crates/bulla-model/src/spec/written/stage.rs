@@ -126,7 +126,7 @@ pub(in crate::spec) struct DependencyKeys {
     #[schemars(extend("x-example" = "npm: package-lock.json"))]
     #[serde(default)]
     pub(in crate::spec) npm: Option<At<LockFile>>,
-    /// A `requirements.txt` with hashes, `uv.lock` or `pylock.toml`.
+    /// A `requirements.txt` with hashes, `uv.lock`, `poetry.lock` or `pylock.toml`.
     #[schemars(extend("x-example" = "pypi: requirements.txt"))]
     #[serde(default)]
     pub(in crate::spec) pypi: Option<At<LockFile>>,
@@ -143,6 +143,10 @@ pub(in crate::spec) struct DependencyKeys {
     #[schemars(extend("x-example" = "maven: pom.xml"))]
     #[serde(default)]
     pub(in crate::spec) maven: Option<At<LockFile>>,
+    /// A `gradle.lockfile`, with `gradle/verification-metadata.xml` beside or above it; or that file alone.
+    #[schemars(extend("x-example" = "gradle: gradle.lockfile"))]
+    #[serde(default)]
+    pub(in crate::spec) gradle: Option<At<LockFile>>,
     /// What becomes of the scripts that packages have run when they are installed. By default they run, in the sandbox of the step. With
     /// `deny` those of no package run, with `{allow: […]}` those of these packages alone; the project's own always run. What was
     /// denied is told and recorded.
@@ -192,6 +196,7 @@ impl DependencyKeys {
             Ecosystem::Cargo => &mut keys.cargo,
             Ecosystem::Go => &mut keys.go,
             Ecosystem::Maven => &mut keys.maven,
+            Ecosystem::Gradle => &mut keys.gradle,
         };
         *place = Some(file);
         keys
@@ -205,6 +210,7 @@ impl DependencyKeys {
             (Ecosystem::Cargo, &self.cargo),
             (Ecosystem::Go, &self.go),
             (Ecosystem::Maven, &self.maven),
+            (Ecosystem::Gradle, &self.gradle),
         ];
         all.into_iter().filter_map(|(ecosystem, file)| Some((ecosystem, file.as_ref()?)))
     }
