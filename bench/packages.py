@@ -69,7 +69,8 @@ class Packages:
             ("pypi", f"client-settings = false\nindex = \"{self.index}\""),
             ("cargo", f"cargo-config = false\nregistry = \"sparse+{self.url}/crates/\""),
             ("go", f"go-env = false\nproxy = \"{self.url}/go\"")])
-        write(f"{self.at}/config.toml", config)
+        # Lock files of packages that are made here name this server.
+        write(f"{self.at}/config.toml", f"{config}[network]\nlocal-hosts = [\"127.0.0.1:{PORT}\"]\n")
         self.env = {**bench.env, "BULLA_CONFIG": f"{self.at}/config.toml"}
 
     def close(self):
