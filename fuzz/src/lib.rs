@@ -86,6 +86,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("simple_index", pypi::simple_index),
     ("wheel", pypi::wheel),
     ("maven_path", modules::maven_path),
+    ("apt_path", modules::apt_path),
 ];
 
 /// Finds a target by its name.

@@ -1,18 +1,23 @@
 //! What lock files of Go and cargo say, and the archives that registries give for them.
 
-use std::io::{self, Cursor};
+use std::{
+    collections::BTreeMap,
+    io::{self, Cursor},
+};
 
 use bulla_ecosystems::{
     archive::{Sink, SinkError},
+    debian::keyring::Keyring,
     dependencies::{
         ArtifactError, Bodies, Files, Hash, LockFileError, Native, Place, ReadSeek, Request,
+        apt::{Archive, Expected},
         cargo::Cargo,
         go::Go,
         maven,
         observe::{self, Wanted},
     },
 };
-use bulla_model::{CleanPath, Ecosystem};
+use bulla_model::{CleanPath, Ecosystem, Epoch};
 
 /// Each file of a source has the same bytes.
 struct Everywhere<'a>(&'a [u8]);
@@ -191,5 +196,26 @@ pub(crate) fn maven_path(bytes: &[u8]) {
     assert!(asked.path.split('/').all(|part| !part.is_empty() && !part.starts_with('.')));
     if let Wanted::Sha1(file) = &asked.wanted {
         assert_eq!(asked.path, format!("{file}.sha1"));
+    }
+}
+
+/// What apt asks for while it is observed: a plain path of an archive, of which nothing is expected before its index came.
+pub(crate) fn apt_path(bytes: &[u8]) {
+    let text = crate::text(bytes);
+    let Ok(asked) = observe::asked(Ecosystem::Apt, text) else { return };
+    assert_eq!(text.strip_prefix("/apt/"), Some(asked.path.as_str()));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+~:%".contains(&byte);
+    assert!(asked.path.bytes().all(plain) && asked.path.len() <= observe::MAX_PATH);
+    assert!(asked.path.split('/').all(|part| !part.is_empty() && !part.starts_with('.')));
+    let suite = asked.package.as_str();
+    assert!(
+        asked.path.starts_with(&format!("{suite}/dists/{suite}/")) || asked.path.starts_with(&format!("{suite}/pool/"))
+    );
+    let archive = Archive::new(suite, Keyring::default(), Epoch::default(), BTreeMap::new());
+    match archive.expects(&asked.path) {
+        Ok(expected) => {
+            assert_eq!((expected, asked.path), (Expected::Index, format!("{suite}/dists/{suite}/InRelease")));
+        }
+        Err(why) => assert!(!why.is_empty()),
     }
 }

@@ -14,6 +14,7 @@
 //! 6. Of projects without a lock file, what a step asks for is passed on once ([`observe`]), and pinned in `bulla.lock`; it goes the same way then.
 //! 7. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
+pub mod apt;
 pub mod cargo;
 pub mod go;
 mod hash;
@@ -91,6 +92,9 @@ impl Artifact {
             && let Some(purl) = maven::purl(path)
         {
             return purl;
+        }
+        if ecosystem == Ecosystem::Apt {
+            return apt::purl(&self.name, &self.version, &self.file);
         }
         format!("pkg:{}/{}@{}", ecosystem.purl_type(), escaped(&self.name), escaped(&self.version))
     }
@@ -354,6 +358,13 @@ pub fn read(
         Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?.with_scripts(stage.scripts.clone()))),
         Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),
         Ecosystem::Maven => Ok(Box::new(maven::Maven::read(files, file, &stage.observed)?)),
+        // No file names packages of it: it is made of a release ([`apt::Apt::new`]).
+        Ecosystem::Apt => Err(LockFileError {
+            file: file.to_string(),
+            line: None,
+            what: "no file says what apt installs".to_owned(),
+            hints: vec!["name a release of Debian: `{apt: trixie}`".to_owned()],
+        }),
     }
 }
 
@@ -367,7 +378,7 @@ pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]
         Ecosystem::Cargo => cargo::joined(content_type, one, other),
         Ecosystem::Npm => npm::joined(one, other),
         // Of one stage there is one set of answers.
-        Ecosystem::Maven => None,
+        Ecosystem::Maven | Ecosystem::Apt => None,
     }
 }
 
@@ -396,5 +407,6 @@ pub fn usual_files(ecosystem: Ecosystem) -> &'static [&'static str] {
         Ecosystem::Cargo => &["Cargo.lock"],
         Ecosystem::Go => &["go.sum"],
         Ecosystem::Maven => &["pom.xml"],
+        Ecosystem::Apt => &[],
     }
 }
