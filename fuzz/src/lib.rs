@@ -89,6 +89,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("maven_path", modules::maven_path),
     ("gradle_lock", modules::gradle_lock),
     ("gradle_metadata", modules::gradle_metadata),
+    ("apt_path", modules::apt_path),
 ];
 
 /// Finds a target by its name.

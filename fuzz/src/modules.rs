@@ -1,11 +1,16 @@
 //! What lock files of Go and cargo say, and the archives that registries give for them.
 
-use std::io::{self, Cursor};
+use std::{
+    collections::BTreeMap,
+    io::{self, Cursor},
+};
 
 use bulla_ecosystems::{
     archive::{Sink, SinkError},
+    debian::keyring::Keyring,
     dependencies::{
         ArtifactError, Bodies, Files, Hash, LockFileError, Native, Place, ReadSeek, Request,
+        apt::{Archive, Expected},
         cargo::Cargo,
         go::Go,
         gradle::Gradle,
@@ -13,7 +18,7 @@ use bulla_ecosystems::{
         observe::{self, Wanted},
     },
 };
-use bulla_model::{CleanPath, Ecosystem};
+use bulla_model::{CleanPath, Ecosystem, Epoch};
 
 /// Each file of a source has the same bytes.
 struct Everywhere<'a>(&'a [u8]);
@@ -231,5 +236,26 @@ fn gradle(files: &Two<'_>) {
     for route in &repository.routes {
         let rest = route.path.strip_prefix("/gradle/").expect("it is beneath it");
         assert!(rest.split('/').all(|part| !part.is_empty() && !part.starts_with('.')), "{rest}");
+    }
+}
+
+/// What apt asks for while it is observed: a plain path of an archive, of which nothing is expected before its index came.
+pub(crate) fn apt_path(bytes: &[u8]) {
+    let text = crate::text(bytes);
+    let Ok(asked) = observe::asked(Ecosystem::Apt, text) else { return };
+    assert_eq!(text.strip_prefix("/apt/"), Some(asked.path.as_str()));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+~:%".contains(&byte);
+    assert!(asked.path.bytes().all(plain) && asked.path.len() <= observe::MAX_PATH);
+    assert!(asked.path.split('/').all(|part| !part.is_empty() && !part.starts_with('.')));
+    let suite = asked.package.as_str();
+    assert!(
+        asked.path.starts_with(&format!("{suite}/dists/{suite}/")) || asked.path.starts_with(&format!("{suite}/pool/"))
+    );
+    let archive = Archive::new(suite, Keyring::default(), Epoch::default(), BTreeMap::new());
+    match archive.expects(&asked.path) {
+        Ok(expected) => {
+            assert_eq!((expected, asked.path), (Expected::Index, format!("{suite}/dists/{suite}/InRelease")));
+        }
+        Err(why) => assert!(!why.is_empty()),
     }
 }

@@ -12,12 +12,12 @@ use std::{
 
 use bulla_ecosystems::dependencies::{
     self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Observed, Place,
-    Question, ReadSeek, Script, pypi::Pythons,
+    Question, ReadSeek, Script, apt::Apt, pypi::Pythons,
 };
 use bulla_model::{
     Address, CleanPath, Digest, Ecosystem, Origin,
     plan::{PlannedBase, PlannedStage},
-    spec::{Dependency, InstallScripts, Name},
+    spec::{Dependency, InstallScripts, Named},
 };
 use bulla_sandbox::{Bind, Executed};
 use bulla_serve::{Authority, Body, MAX_HOSTS, Report, Route, Table};
@@ -46,8 +46,8 @@ fn base() -> String {
 #[derive(Default)]
 pub(crate) struct LockFiles(Mutex<BTreeMap<Key, Arc<LockFile>>>);
 
-/// What a lock file is known by: its kind, where it lies, and what of the stage counts.
-type Key = (Ecosystem, Name, CleanPath, dependencies::Stage);
+/// What a lock file is known by: its kind, what names the packages, and what of the stage counts.
+type Key = (Ecosystem, Named, dependencies::Stage);
 
 /// A lock file of a source.
 pub(crate) struct LockFile {
@@ -120,18 +120,26 @@ impl Stages<'_> {
         let all =
             stage.dependencies.iter().flat_map(|(ecosystem, files)| files.iter().map(move |file| (ecosystem, file)));
         for (ecosystem, dependency) in all {
-            let place = format!("/{}", place_of(&dependency.source)?);
+            let place = match &dependency.named {
+                Named::File { source, .. } => format!("/{}", place_of(source)?),
+                Named::Release(_) => String::new(),
+            };
             let pythons = if *ecosystem == Ecosystem::Pypi { self.pythons(&stage.base) } else { Pythons::default() };
             let observed = self.observed(stage, *ecosystem, dependency)?;
             let scripts = dependency.scripts.clone();
             let of_stage = dependencies::Stage { platform, place, scripts, pythons, observed };
-            let key = (*ecosystem, dependency.source.clone(), dependency.file.clone(), of_stage);
+            let key = (*ecosystem, dependency.named.clone(), of_stage);
             if let Some(file) = known.get(&key) {
                 files.push(Arc::clone(file));
                 continue;
             }
-            let source = self.sources.get(&dependency.source).ok_or_else(|| internal("a source that was not read"))?;
-            let native = dependencies::read(*ecosystem, &SourceFiles(source), &dependency.file, &key.3)?;
+            let native: Box<dyn Native> = match &dependency.named {
+                Named::File { source, file } => {
+                    let source = self.sources.get(source).ok_or_else(|| internal("a source that was not read"))?;
+                    dependencies::read(*ecosystem, &SourceFiles(source), file, &key.2)?
+                }
+                Named::Release(release) => Box::new(Apt::new(release, &key.2.observed)),
+            };
             for remark in native.remarks() {
                 let message = format!("{dependency}: {remark}");
                 self.context.observer.event(&Event::Warning { message: &message });

@@ -14,6 +14,7 @@
 //! 6. Of projects without a lock file, what a step asks for is passed on once ([`observe`]), and pinned in `bulla.lock`; it goes the same way then.
 //! 7. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
+pub mod apt;
 pub mod cargo;
 pub mod go;
 pub mod gradle;
@@ -92,6 +93,9 @@ impl Artifact {
             && let Some(purl) = maven::purl(path)
         {
             return purl;
+        }
+        if ecosystem == Ecosystem::Apt {
+            return apt::purl(&self.name, &self.version, &self.file);
         }
         format!("pkg:{}/{}@{}", ecosystem.purl_type(), escaped(&self.name), escaped(&self.version))
     }
@@ -356,6 +360,13 @@ pub fn read(
         Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),
         Ecosystem::Gradle => Ok(Box::new(gradle::Gradle::read(files, file)?)),
         Ecosystem::Maven => Ok(Box::new(maven::Maven::read(files, file, &stage.observed)?)),
+        // No file names packages of it: it is made of a release ([`apt::Apt::new`]).
+        Ecosystem::Apt => Err(LockFileError {
+            file: file.to_string(),
+            line: None,
+            what: "no file says what apt installs".to_owned(),
+            hints: vec!["name a release of Debian: `{apt: trixie}`".to_owned()],
+        }),
     }
 }
 
@@ -370,7 +381,7 @@ pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]
         Ecosystem::Npm => npm::joined(one, other),
         Ecosystem::Gradle => gradle::joined(one, other),
         // Of one stage there is one set of answers.
-        Ecosystem::Maven => None,
+        Ecosystem::Maven | Ecosystem::Apt => None,
     }
 }
 
@@ -400,5 +411,6 @@ pub fn usual_files(ecosystem: Ecosystem) -> &'static [&'static str] {
         Ecosystem::Go => &["go.sum"],
         Ecosystem::Maven => &["pom.xml"],
         Ecosystem::Gradle => &["gradle.lockfile"],
+        Ecosystem::Apt => &[],
     }
 }

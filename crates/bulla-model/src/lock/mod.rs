@@ -18,7 +18,7 @@ use std::{
 pub use self::{
     check::{Change, Stale},
     error::LockError,
-    observed::{AnswerPin, Answers, ObservedKey, Verified},
+    observed::{AnswerPin, Answers, IndexSignature, ObservedKey, Verified},
     source::{DebianPin, Evidence, FilePin, GitEvidence, GitPin, GitSignature, ModulePin, SourcePin, UrlPin},
 };
 use crate::{

@@ -26,7 +26,8 @@ use crate::{
     error::{CommandError, Result},
     ops,
     registry::{
-        Apt, CargoRegistries, Found, GoRegistries, MavenRegistries, NpmRegistries, PackageRegistries, PypiRegistries,
+        Apt, AptRegistries, CargoRegistries, Found, GoRegistries, MavenRegistries, NpmRegistries, PackageRegistries,
+        PypiRegistries,
     },
     session::Session,
 };
@@ -213,10 +214,13 @@ impl<'a> Dependencies<'a> {
             Ecosystem::Pypi => Box::new(PypiRegistries::read(self.session)?),
             Ecosystem::Cargo => Box::new(CargoRegistries::read(self.session)?),
             Ecosystem::Maven | Ecosystem::Gradle => Box::new(MavenRegistries::read(self.session)?),
+            Ecosystem::Apt => Box::new(AptRegistries::read(self.session)?),
         };
         let mut machine = Apt::read(self.session)?;
-        // Of the machine's settings its proxies and authorities count; its logins are for others.
-        machine.credentials.clear();
+        // Of the machine's settings its proxies and authorities count; its logins are for archives of Debian alone.
+        if ecosystem != Ecosystem::Apt {
+            machine.credentials.clear();
+        }
         machine.ca_files.extend(registries.ca_files().iter().cloned());
         let client = ops::network::client(self.session, &machine)?;
         let known = Arc::new(Known { registries, client });
@@ -304,6 +308,10 @@ impl<'a> Dependencies<'a> {
     fn fetch_one(&self, ecosystem: Ecosystem, file: &str, artifact: &Artifact) -> Result<Digest> {
         let mut last: Option<CommandError> = None;
         let known = self.known(ecosystem)?;
+        let moved_on = |place: &Place| match place {
+            Place::Registry(path) => known.registries.moved_on(path),
+            Place::Url(_) => None,
+        };
         for place in &artifact.places {
             for found in known.find(&artifact.name, place)? {
                 let error = match self.fetch_from(&known, artifact, &found) {
@@ -311,19 +319,25 @@ impl<'a> Dependencies<'a> {
                     Err(error) if error.kind == Kind::Interrupted => return Err(error),
                     Err(error) => error,
                 };
-                // Whoever has other bytes is not made up for by the next.
-                let ends = error.kind == Kind::Integrity || !found.else_next && !is_absence(&error);
+                // Whoever has other bytes is not made up for by the next, but where they are only newer ones.
+                let ends = error.kind == Kind::Integrity && moved_on(place).is_none()
+                    || !found.else_next && !is_absence(&error);
                 last = Some(error);
                 if ends {
                     break;
                 }
             }
         }
-        let CommandError { kind, error, mut hints, .. } = last.unwrap_or_else(|| {
+        let last = last.unwrap_or_else(|| {
             crate::error::CliError::Option(format!("nothing says where {} {} is", artifact.name, artifact.version))
                 .into()
         });
-        if kind == Kind::Integrity {
+        let moved_on = artifact.places.iter().find_map(moved_on);
+        let moved_on = moved_on.filter(|_| last.kind == Kind::Integrity || is_absence(&last));
+        let CommandError { kind, error, mut hints, .. } = last;
+        if let Some(moved_on) = moved_on {
+            hints.extend(moved_on);
+        } else if kind == Kind::Integrity {
             hints.push(format!(
                 "either the registry or {file} is not what it was: compare them before you take over a new hash, and say so to whoever runs the registry"
             ));

@@ -1,5 +1,7 @@
 //! The real program, in a cleared environment with a temporary home.
 
+mod apt;
+mod apt_attacks;
 mod build;
 mod caches;
 mod capabilities;

@@ -44,6 +44,8 @@ pub(super) fn starter(name: &str, release: &str, files: &BTreeMap<String, String
         node(&package, &manager)
     } else if has("poetry.lock") && !text("requirements.txt").contains("--hash=") {
         poetry(name, files)
+    } else if has("pom.xml") {
+        return Some(super::maven::starter(name, release, text("pom.xml")));
     } else if has("requirements.txt") && files.keys().any(|file| file.ends_with(".py") || file == "pyproject.toml") {
         python(name, text("requirements.txt"), files)
     } else {
