@@ -143,7 +143,10 @@ pub fn required(lock: &str) -> String {
         |line: &str, key: &str| Some(line.strip_prefix(key)?.strip_prefix(" = \"")?.split('"').next()?.to_owned());
     for entry in lock.split("[[package]]").skip(1) {
         let of = |key: &str| entry.lines().find_map(|line| value(line, key)).expect("it is in every entry");
-        let hashes = entry.lines().filter_map(|line| line.split("hash = \"").nth(1)?.split('"').next());
+        let hashes = entry
+            .lines()
+            .filter(|line| line.trim_start().starts_with('{'))
+            .filter_map(|line| line.split("hash = \"").nth(1)?.split('"').next());
         let hashes = hashes.map(|hash| format!(" \\\n    --hash={hash}")).collect::<String>();
         text.push_str(&format!("{}=={}{hashes}\n", of("name"), of("version")));
     }

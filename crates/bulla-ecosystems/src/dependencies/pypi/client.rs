@@ -90,7 +90,7 @@ fn poetry(base: &str, client: &mut Client, is_denied: bool) {
         ),
     ];
     for (file, text) in files {
-        if let Ok(path) = CleanPath::parse(&format!("{PLUGIN}/{file}")) {
+        if let Ok(path) = CleanPath::parse(format!("{PLUGIN}/{file}")) {
             client.files.insert(path, text.as_bytes().to_vec());
         }
     }
