@@ -27,6 +27,7 @@ mod maven_attacks;
 mod modules;
 mod npm;
 mod npm_attacks;
+mod npm_git;
 mod npm_real;
 mod npm_scripts;
 mod npm_several;
