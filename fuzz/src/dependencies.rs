@@ -68,8 +68,10 @@ pub(crate) fn yarn_zip(bytes: &[u8]) {
 fn check(npm: &Npm) {
     let count = npm.locked().artifacts.len();
     assert!(npm.addresses().iter().all(|(_, artifact)| *artifact < count));
-    for artifact in &npm.locked().artifacts {
-        assert!(!artifact.hashes.is_empty() && !artifact.places.is_empty(), "{artifact:?}");
+    let loose = npm.loose();
+    for (place, artifact) in npm.locked().artifacts.iter().enumerate() {
+        assert_ne!(loose.contains(&place), artifact.hashes.iter().any(Hash::is_strong), "{artifact:?}");
+        assert!(!artifact.places.is_empty(), "{artifact:?}");
         for place in &artifact.places {
             if let Place::Registry(path) = place {
                 assert!(!path.split('/').any(|part| matches!(part, "" | "." | "..")), "{path}");

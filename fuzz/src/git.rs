@@ -5,7 +5,7 @@ use std::io::Cursor;
 use bulla_ecosystems::{
     archive::{self, ArchiveError, Rules},
     git::{
-        Commit, GitError, Kind, Pack, Tag,
+        Bare, Commit, GitError, Kind, Pack, Tag,
         files::Checkout,
         lfs::{self, Pointer},
         modules,
@@ -39,9 +39,19 @@ pub(crate) fn pack(bytes: &[u8]) {
             && let Some(commit) = said(Commit::parse(id, &object))
         {
             check_out(&pack, &commit.tree);
+            alone(pack.clone(), id);
             return;
         }
     }
+}
+
+/// What is made of a commit is the same again, and nothing else is taken for it.
+fn alone(pack: Pack, commit: GitId) {
+    let Some(bare) = said(Bare::of(pack, commit)) else { return };
+    let bytes = bare.pack().to_vec();
+    assert!(said(Bare::read([&bytes[..], b"x"].concat(), commit)).is_none());
+    let again = Bare::read(bytes.clone(), commit).expect("it was made so");
+    assert!(again.files().expect("files").iter().any(|(_, content)| *content == bytes));
 }
 
 fn check_out(pack: &Pack, tree: &GitId) {

@@ -11,7 +11,7 @@ use crate::{
     digest::Digest,
     ecosystem::Ecosystem,
     fault::{Fault, Kind},
-    lock::{Answers, ImageKey, Lock, PackageKey, PackagePin, SourcePin},
+    lock::{Answers, ImageKey, Lock, Loose, PackageKey, PackagePin, SourcePin},
     path::CleanPath,
     platform::Platform,
     spec::{
@@ -38,6 +38,9 @@ pub struct Plan {
     /// The sources that do not lie in the project, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<Name, PlannedSource>,
+    /// The files that native lock files name without a hash: they count for what names them.
+    #[serde(skip)]
+    pub loose: Loose,
     /// The sets of packages, by the names that the lock has for them.
     pub roots: BTreeMap<String, PlannedRoot>,
     /// The stages, each after all that it needs.
@@ -303,7 +306,7 @@ pub fn plan(spec: &Spec, lock: &Lock, platform: Platform) -> Result<Plan, PlanEr
             Ok((name, PlannedImage { reference, platform, digest, manifest }))
         })
         .collect::<Result<BTreeMap<_, _>, PlanError>>()?;
-    Ok(Plan { platform, emulator, epoch, sources, roots, stages, images })
+    Ok(Plan { platform, emulator, epoch, sources, roots, stages, images, loose: lock.loose.clone() })
 }
 
 fn planned_source(lock: &Lock, name: &Name, source: &Source) -> Result<PlannedSource, PlanError> {

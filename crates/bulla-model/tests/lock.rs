@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulla_model::{
     Digest, Ecosystem, Epoch, Fault, Kind, Lock, Platform, Spec,
     lock::{
-        AnswerPin, Change, ImageKey, ImagePin, ImageSignature, IndexKey, IndexPin, LockError, ObservedKey, PackageKey,
-        PackagePin, RootPin, Signed, Verified,
+        AnswerPin, Change, ImageKey, ImagePin, ImageSignature, IndexKey, IndexPin, LockError, LooseEvidence, LooseKey,
+        LoosePin, ObservedKey, PackageKey, PackagePin, RootPin, Signed, Verified,
     },
     oci::BaseReference,
     spec::RootKind,
@@ -81,6 +81,7 @@ fn sample() -> Lock {
             .into(),
         images: BTreeMap::new(),
         observed: BTreeMap::new(),
+        loose: BTreeMap::new(),
         sources: BTreeMap::new(),
     };
     lock.settle();
@@ -727,4 +728,46 @@ fn the_signature_of_an_image_is_read_back_and_another_key_in_the_spec_makes_it_s
     assert_eq!(changes(&lock, &other), [Change::Signer]);
     let none = Spec::parse("bulla.yaml", ON_IMAGES).expect("a spec");
     assert_eq!(changes(&lock, &none), [Change::Signer]);
+}
+
+#[test]
+fn what_lock_files_name_without_a_hash_is_read_back_and_bounded() {
+    let spec = SPEC.replace("    steps:\n", "    dependencies: [{npm: /src/app/yarn.lock}]\n    steps:\n");
+    let spec = spec.replace("stages:\n", "sources: {app: {path: .}}\nstages:\n");
+    let spec = Spec::parse("bulla.yaml", &spec).expect("a spec");
+    let key = |name: &str, version: &str, file: &str| LooseKey {
+        ecosystem: Ecosystem::Npm,
+        name: name.to_owned(),
+        version: version.to_owned(),
+        file: file.to_owned(),
+    };
+    let pin = |evidence| LoosePin { size: 3, digest: Digest::of("tgz"), evidence };
+    let loose: BTreeMap<LooseKey, LoosePin> = [
+        (key("@esbuild/linux-x64", "0.21.5", "linux-x64-0.21.5.tgz"), pin(LooseEvidence::FirstUse)),
+        (key("host.example/a/b", &"0".repeat(40), "git"), pin(LooseEvidence::Commit)),
+    ]
+    .into();
+    let mut lock = Lock { loose, ..sample() };
+    let text = lock.render();
+    assert_eq!(Lock::parse(&text), Ok(lock.clone()));
+    assert_eq!(lock.check(&spec), []);
+    let without = Spec::parse("bulla.yaml", SPEC).expect("a spec");
+    assert_eq!(lock.check(&without).first().map(|stale| stale.changes.clone()), Some(vec![Change::Gone]));
+    let wrong = |from: &str, to: &str| {
+        let forged = text.replace(from, to);
+        assert_ne!(forged, text, "{from}");
+        Lock::parse(&resealed(&forged)).expect_err(to).to_string()
+    };
+    for (from, to, words) in [
+        ("registry = \"npm\"", "registry = \"maven\"", "there is no such registry"),
+        ("0.21.5\"", "0.21.5 \"", "its version is"),
+        ("\"first use\"", "\"a friend\"", "trusted for no known reason"),
+        ("host.example/a/b", "0.example/a", "not written as Bulla writes it"),
+        ("size = 3\n", "", "missing field"),
+    ] {
+        let told = wrong(from, to);
+        assert!(told.contains(words), "{told}");
+    }
+    lock.drop_gone(&without);
+    assert_eq!(lock, sample());
 }

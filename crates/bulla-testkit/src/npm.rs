@@ -216,6 +216,42 @@ fn node() -> Result<Deb, String> {
     Ok(deb.entry(TarEntry::symlink("./usr/bin/npm", format!("../lib/node_modules/npm/{main}"))))
 }
 
+/// Makes a package of Debian of the machine's own git, as far as clones of folders need it, for a root that has [`node_deb`]. `None`, after it
+/// was said why, where there is none.
+pub fn git_deb(test: &str) -> Option<Deb> {
+    match git() {
+        Ok(deb) => Some(deb),
+        Err(why) => {
+            skipped(test, &why);
+            None
+        }
+    }
+}
+
+fn git() -> Result<Deb, String> {
+    let git = fs_err::canonicalize("/usr/bin/git").map_err(|error| error.to_string())?;
+    let node = fs_err::canonicalize("/usr/bin/node").map_err(|error| error.to_string())?;
+    let read = |path: &Path| fs_err::read(path).map_err(|error| error.to_string());
+    let mut deb = Deb::new("git", "1").compression(Compression::None).file("usr/bin/git", 0o755, read(&git)?);
+    for name in ["git", "git-upload-pack", "git-upload-archive"] {
+        deb = deb.entry(TarEntry::symlink(format!("./usr/lib/git-core/{name}"), "../../bin/git"));
+    }
+    // npm clones with submodules, whether there are any or not: that is a script.
+    let core = process::output(Command::new("git").arg("--exec-path"))?;
+    for name in ["git-submodule", "git-sh-setup", "git-sh-i18n", "git-sh-i18n--envsubst"] {
+        let file = Path::new(core.trim()).join(name);
+        if file.is_file() {
+            deb = deb.file(&format!("usr/lib/git-core/{name}"), 0o755, read(&file)?);
+        }
+    }
+    let known = libraries(&node)?;
+    for library in libraries(&git)?.iter().filter(|library| !known.contains(library)) {
+        let name = library.file_name().and_then(|name| name.to_str()).ok_or("a library without a name")?;
+        deb = deb.file(&format!("usr/lib/x86_64-linux-gnu/{name}"), 0o755, read(library)?);
+    }
+    Ok(deb)
+}
+
 /// Gives what a program is linked with.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>, String> {
     let text = process::output(Command::new("ldd").arg(program))?;

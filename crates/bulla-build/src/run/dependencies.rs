@@ -11,11 +11,12 @@ use std::{
 };
 
 use bulla_ecosystems::dependencies::{
-    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Observed, Place,
-    Question, ReadSeek, Script, apt::Apt, pypi::Pythons,
+    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Observed, Question,
+    ReadSeek, Script, apt::Apt, pypi::Pythons,
 };
 use bulla_model::{
     Address, CleanPath, Digest, Ecosystem, Origin,
+    lock::LooseKey,
     plan::{PlannedBase, PlannedStage},
     spec::{Dependency, InstallScripts, Named},
 };
@@ -133,13 +134,14 @@ impl Stages<'_> {
                 files.push(Arc::clone(file));
                 continue;
             }
-            let native: Box<dyn Native> = match &dependency.named {
+            let mut native: Box<dyn Native> = match &dependency.named {
                 Named::File { source, file } => {
                     let source = self.sources.get(source).ok_or_else(|| internal("a source that was not read"))?;
                     dependencies::read(*ecosystem, &SourceFiles(source), file, &key.2)?
                 }
                 Named::Release(release) => Box::new(Apt::new(release, &key.2.observed)),
             };
+            self.pin_loose(&mut *native, &dependency.to_string())?;
             for remark in native.remarks() {
                 let message = format!("{dependency}: {remark}");
                 self.context.observer.event(&Event::Warning { message: &message });
@@ -153,6 +155,20 @@ impl Stages<'_> {
 }
 
 impl Stages<'_> {
+    /// Pins what a lock file names without a hash: by the lock, else by whoever may add to that.
+    fn pin_loose(&self, native: &mut dyn Native, file: &str) -> Result<(), BuildError> {
+        for place in native.loose() {
+            let ecosystem = native.locked().ecosystem;
+            let artifact = &native.locked().artifacts[place];
+            let digest = match self.plan.loose.get(&artifact.loose_key(ecosystem)) {
+                Some(pin) => pin.digest,
+                None => self.context.supply.pin(ecosystem, file, artifact)?,
+            };
+            native.pin(place, &digest);
+        }
+        Ok(())
+    }
+
     /// Gives what was observed of dependencies that no lock file pins; while they are observed, nothing.
     fn observed(
         &self,
@@ -325,6 +341,13 @@ impl LockFile {
         })
     }
 
+    /// Gives what it names without a hash.
+    pub(crate) fn loose(&self) -> Vec<LooseKey> {
+        let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
+        let locked = native.locked();
+        native.loose().into_iter().map(|place| locked.artifacts[place].loose_key(locked.ecosystem)).collect()
+    }
+
     /// Forgets what was made ready, of which something is gone.
     fn forget(&self) {
         *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -432,7 +455,7 @@ pub(crate) fn give(
             let both = match mounted.remove(Path::new(&format!("/{path}"))) {
                 None => bytes.clone(),
                 Some((known, _)) => dependencies::joined(file.ecosystem, "application/toml", &known, bytes)
-                    .ok_or_else(|| internal("two files of clients at one place"))?,
+                    .ok_or_else(|| two_things(&file.title, "another lock file", &format!("/{path}")))?,
             };
             mounted.insert(format!("/{path}").into(), (both, mode));
         }
@@ -556,15 +579,16 @@ impl Answers {
             }
             _ => {}
         }
-        Err(LockFileError {
-            file: file.title.clone(),
-            line: None,
-            what: format!(
-                "it and {first} name different things at one place, {}, and a step can be given only one",
-                route.path
-            ),
-            hints: vec!["build the two projects in stages of their own".to_owned()],
-        })
+        Err(two_things(&file.title, first, &route.path))
+    }
+}
+
+fn two_things(file: &str, first: &str, place: &str) -> LockFileError {
+    LockFileError {
+        file: file.to_owned(),
+        line: None,
+        what: format!("it and {first} name different things at one place, {place}, and a step can be given only one"),
+        hints: vec!["build the two projects in stages of their own".to_owned()],
     }
 }
 
@@ -646,8 +670,8 @@ pub fn keep_pinned(store: &Store, hash: &Hash, digest: &Digest) -> Result<(), bu
 
 /// Names a question to a registry about one package, with the hashes that the lock file has of its files: others are another question.
 pub fn page_action(ecosystem: Ecosystem, question: &Question, hashes: &[String]) -> Digest {
-    let (Place::Registry(place) | Place::Url(place)) = &question.place;
-    Action::Page { format: FORMAT, ecosystem, name: &question.name, place, hashes }.digest()
+    let (name, place) = (&question.name, question.place.text());
+    Action::Page { format: FORMAT, ecosystem, name, place, hashes }.digest()
 }
 
 /// Gives what of the answer to a question ([`page_action`]) was used, where this store has kept it.

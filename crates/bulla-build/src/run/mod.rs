@@ -26,13 +26,14 @@ mod supply;
 mod unpacked;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Condvar, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use bulla_model::{
-    Spec,
+    Ecosystem, Spec,
+    lock::LooseKey,
     plan::{Plan, PlannedStage},
     spec::{Base, Name, Scripts, Source, StepRef},
 };
@@ -151,6 +152,28 @@ impl Build<'_> {
             }
         }
         Ok(had)
+    }
+
+    /// Reads the lock files of one kind, has what they name without a hash pinned, and says what that is.
+    ///
+    /// # Errors
+    /// When a source or a lock file cannot be read, or something cannot be had.
+    pub fn pin_loose(&self, ecosystem: Ecosystem) -> Result<BTreeSet<LooseKey>, BuildError> {
+        let context = self.context(false);
+        let (sources, _) = self.sources(&context, self.first()?)?;
+        let (roots, records) = (Roots::default(), Mutex::new(Vec::new()));
+        let mut all = BTreeSet::new();
+        for plan in self.plans {
+            let stages = self.stages(&context, plan, &sources, &roots, &records);
+            for stage in &plan.stages {
+                let mut stage = stage.clone();
+                stage.dependencies.retain(|kind, _| *kind == ecosystem);
+                for file in stages.lock_files(&stage)? {
+                    all.extend(file.loose());
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// Runs stages with what their steps ask for passed on, and makes nothing of what they leave. What they need beside is run as ever.

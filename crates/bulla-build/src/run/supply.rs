@@ -1,8 +1,8 @@
 //! Where a build gets what its store does not have: inputs, and results of other stores. The build has no network; whoever has
 //! one implements [`Supply`].
 
-use bulla_ecosystems::dependencies::Native;
-use bulla_model::{Digest, Fault, Kind, oci::Descriptor};
+use bulla_ecosystems::dependencies::{Artifact, Native};
+use bulla_model::{Digest, Ecosystem, Fault, Kind, oci::Descriptor};
 use bulla_store::Store;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -52,6 +52,13 @@ pub trait Supply: Send + Sync {
     /// # Errors
     /// When one cannot be had, or is another than the lock file says.
     fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied>;
+
+    /// Gives the SHA-256 by which something is pinned from now on that a lock file names without a hash, and that the lock has not.
+    /// `file` is where the lock file is, for people.
+    ///
+    /// # Errors
+    /// When the lock may not be added to, or it cannot be had.
+    fn pin(&self, ecosystem: Ecosystem, file: &str, artifact: &Artifact) -> Result<Digest, Unsupplied>;
 
     /// Gives the result of an action that another store made, once its signature was verified.
     fn result(&self, action: &Digest) -> Option<Vec<u8>>;

@@ -1,11 +1,13 @@
 //! What lock files say of the bytes that they mean.
 
-use std::io;
+use std::io::{self, Read as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bulla_model::GitId;
 use sha2::{Sha256, Sha512};
 
 use super::{ReadSeek, go::dirhash, npm::yarn_zip};
+use crate::git::{Bare, MAX_PACK};
 
 /// A hash of a native lock file that is strong enough to pin by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +22,8 @@ pub enum Hash {
     GoMod([u8; 32]),
     /// The SHA-512 of the zip archive that yarn makes of a package's, without compression.
     YarnZip([u8; 64]),
+    /// A commit of git, whose files the bytes are ([`Bare`]). It is of SHA-1, which finds them and does not vouch for them.
+    GitCommit([u8; 20]),
 }
 
 /// Text that is no such hash.
@@ -75,6 +79,11 @@ impl Hash {
         Ok(if of_go_mod { Self::GoMod(bytes) } else { Self::GoZip(bytes) })
     }
 
+    /// Says whether it can pin by itself.
+    pub const fn is_strong(&self) -> bool {
+        !matches!(self, Self::GitCommit(_))
+    }
+
     /// Says whether these bytes are meant. What is no archive at all, or one that may not be unfolded, is not.
     ///
     /// # Errors
@@ -87,6 +96,11 @@ impl Hash {
             Self::GoZip(expected) => Ok(dirhash::of_zip(body)?.is_some_and(|found| found == *expected)),
             Self::YarnZip(expected) => Ok(yarn_zip::of_archive(body)?.is_some_and(|found| found == *expected)),
             Self::GoMod(expected) => Ok(dirhash::of_go_mod(body)?.is_some_and(|found| found == *expected)),
+            Self::GitCommit(commit) => {
+                let mut bytes = Vec::new();
+                body.take(MAX_PACK + 1).read_to_end(&mut bytes)?;
+                Ok(Bare::read(bytes, GitId::from_bytes(*commit)).is_ok())
+            }
         }
     }
 }
@@ -98,6 +112,7 @@ impl std::fmt::Display for Hash {
             Self::Sha512(bytes) => write!(f, "sha512-{}", STANDARD.encode(bytes)),
             Self::GoZip(bytes) => write!(f, "h1:{}", STANDARD.encode(bytes)),
             Self::YarnZip(bytes) => write!(f, "yarn-zip sha512-{}", STANDARD.encode(bytes)),
+            Self::GitCommit(bytes) => write!(f, "git-commit {}", GitId::from_bytes(*bytes)),
             // An archive that has nothing but a `go.mod` at its top would have the same sum, and is another thing.
             Self::GoMod(bytes) => write!(f, "go.mod h1:{}", STANDARD.encode(bytes)),
         }
@@ -117,6 +132,10 @@ impl std::str::FromStr for Hash {
                 Some(Ok(Self::Sha512(bytes))) => Ok(Self::YarnZip(bytes)),
                 _ => Err(ParseHashError::Malformed(text.chars().take(140).collect())),
             };
+        }
+        if let Some(commit) = text.strip_prefix("git-commit ") {
+            let malformed = |_| ParseHashError::Malformed(text.chars().take(140).collect());
+            return commit.parse::<GitId>().map(|id| Self::GitCommit(*id.as_bytes())).map_err(malformed);
         }
         if text.starts_with("h1:") {
             return Self::from_go(text, false);
@@ -164,12 +183,21 @@ mod tests {
             Hash::GoZip([3; 32]),
             Hash::GoMod([4; 32]),
             Hash::YarnZip([5; 64]),
+            Hash::GitCommit([6; 20]),
         ];
         for hash in all {
             assert_eq!(hash.to_string().parse(), Ok(hash));
         }
-        for text in ["", "sha1-AAAA", "sha512-AAAA", "h1:AAAA", "go.mod sha256-AAAA", "yarn-zip sha512-AAAA", "sha256"]
-        {
+        for text in [
+            "",
+            "sha1-AAAA",
+            "sha512-AAAA",
+            "h1:AAAA",
+            "go.mod sha256-AAAA",
+            "yarn-zip sha512-AAAA",
+            "sha256",
+            "git-commit 0123",
+        ] {
             assert!(text.parse::<Hash>().is_err(), "{text}");
         }
     }

@@ -27,7 +27,9 @@ mod repository;
 
 use std::{io, sync::Arc};
 
-use bulla_model::{Address, CleanPath, Ecosystem, Fault, Kind, Platform, spec::InstallScripts};
+use bulla_model::{
+    Address, CleanPath, Digest, Ecosystem, Fault, GitId, Kind, Platform, lock::LooseKey, spec::InstallScripts,
+};
 
 pub use self::{
     hash::{Hash, ParseHashError},
@@ -71,8 +73,8 @@ pub struct Artifact {
     pub version: String,
     /// The name of the file in its registry, or what stands for it. With name and version it is unique in a lock.
     pub file: String,
-    /// What the lock file says that the bytes are; any one is enough, all that are there are checked. Empty for what the lock file
-    /// leaves open: that needs a pin in `bulla.lock`.
+    /// What the lock file says that the bytes are; any one is enough, all that are there are checked. What has none that could pin it
+    /// ([`Native::loose`]) has its pin of `bulla.lock` before them.
     pub hashes: Vec<Hash>,
     /// Where it may be had, the first that has it counts. Empty while a question is open.
     pub places: Vec<Place>,
@@ -86,8 +88,19 @@ impl Artifact {
         self.places.iter().any(|place| matches!(place, Place::Registry(_)))
     }
 
+    /// Gives what it is known by in `bulla.lock`, where the lock file has no hash that could pin it.
+    pub fn loose_key(&self, ecosystem: Ecosystem) -> LooseKey {
+        let Self { name, version, file, .. } = self.clone();
+        LooseKey { ecosystem, name, version, file }
+    }
+
     /// Gives its package URL (purl specification): a name with slashes has its namespace before the last one.
     pub fn purl(&self, ecosystem: Ecosystem) -> String {
+        if let Some(Place::Git { commit, .. }) = self.places.first() {
+            let base = escaped(self.name.rsplit('/').next().unwrap_or(&self.name));
+            let url = escaped(&format!("git+https://{}@{commit}", self.name)).replace([':'], "%3A").replace('/', "%2F");
+            return format!("pkg:generic/{base}@{commit}?vcs_url={url}");
+        }
         // Several files of one version are told apart by their types.
         if let (Ecosystem::Maven | Ecosystem::Gradle, Some(Place::Registry(path))) = (ecosystem, self.places.first())
             && let Some(purl) = maven::purl(path)
@@ -125,6 +138,22 @@ pub enum Place {
     /// A whole address that the lock file or the registry gave. A lock file that comes from a stranger can have any: it is asked
     /// without credentials of other origins, and never on this machine's own addresses.
     Url(String),
+    /// A commit of a git repository; the bytes are [`Bare::pack`](crate::git::Bare::pack). Places of SSH count where the user allows their host.
+    Git {
+        /// The address of the repository: of `https`, `http` or `ssh`, or `USER@HOST:PATH`.
+        url: String,
+        /// The commit.
+        commit: GitId,
+    },
+}
+
+impl Place {
+    /// Gives its path or address.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Registry(text) | Self::Url(text) | Self::Git { url: text, .. } => text,
+        }
+    }
 }
 
 /// A document of a registry that says where artifacts are.
@@ -214,6 +243,15 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     fn beside(&self) -> String {
         String::new()
     }
+
+    /// Gives the artifacts, by their place in [`Locked::artifacts`], that the lock file names without a hash which could pin them.
+    /// Before anything else is made of them, each is pinned ([`Native::pin`]).
+    fn loose(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Takes the SHA-256 that such an artifact has in `bulla.lock`.
+    fn pin(&mut self, _artifact: usize, _digest: &Digest) {}
 
     /// Gives what a user should know of a lock file though nothing is wrong with it.
     fn remarks(&self) -> Vec<String> {

@@ -3,7 +3,7 @@
 use bulla_model::{Fault, GitId};
 
 use super::{
-    Commit, GitError, Kind, Pack, Tag,
+    Bare, Commit, GitError, Kind, Pack, Tag,
     files::{Checkout, Limits},
     hash::{IdHasher, id_of},
     lfs::{self, Pointer},
@@ -468,4 +468,50 @@ fn pointers_of_git_lfs_are_told_from_files() {
     ] {
         assert!(lfs::answer(&asked, bad.as_bytes()).is_err(), "{bad}");
     }
+}
+
+/// A commit of one file, with the objects that it stands for.
+fn committed(parent: &str) -> (GitId, [(u8, Vec<u8>); 3]) {
+    let file = b"content".to_vec();
+    let blob = id_of(Kind::Blob, &file).expect("no attack");
+    let tree = named("100644", &[b"a"])(blob);
+    let text = format!(
+        "tree {}\n{parent}author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nx\n",
+        id_of(Kind::Tree, &tree).expect("no attack")
+    );
+    let commit = text.into_bytes();
+    (id_of(Kind::Commit, &commit).expect("no attack"), [(1, commit), (2, tree), (3, file)])
+}
+
+#[test]
+fn a_commit_alone_is_always_the_same_pack_and_nothing_else_is_taken_for_it() {
+    let (id, objects) = committed("");
+    let made = |objects: &[&(u8, Vec<u8>)]| {
+        let all: Vec<_> = objects.iter().map(|(kind, bytes)| whole(*kind, bytes)).collect();
+        pack(&all)
+    };
+    let [commit, tree, file] = &objects;
+    let bare = |bytes: Vec<u8>| Pack::read(bytes).and_then(|pack| Bare::of(pack, id));
+    let good = bare(made(&[commit, tree, file])).expect("a good commit").pack().to_vec();
+    // Another order, and objects of other commits, make no difference.
+    let more = (3, b"more".to_vec());
+    assert_eq!(bare(made(&[&more, file, tree, commit])).expect("a good commit").pack(), good);
+    let again = Bare::read(good.clone(), id).expect("what was made");
+    let paths: Vec<String> = again.files().expect("files").into_iter().map(|(path, _)| path).collect();
+    assert!(paths.contains(&"HEAD".to_owned()) && !paths.contains(&"shallow".to_owned()), "{paths:?}");
+    // With one before it, which is not there, git is told so.
+    let (later, objects) = committed(&format!("parent {id}\n"));
+    let all: Vec<_> = objects.iter().map(|(kind, bytes)| whole(*kind, bytes)).collect();
+    let later = Bare::of(Pack::read(pack(&all)).expect("a pack"), later).expect("a good commit");
+    assert!(later.files().expect("files").iter().any(|(path, _)| path == "shallow"));
+    for lacking in [[commit, tree], [commit, file], [tree, file]] {
+        assert!(matches!(bare(made(&lacking)), Err(GitError::Missing { .. })));
+    }
+    // A pack that git would take as well, and that is another one: with more in it, or compressed.
+    for other in [made(&[commit, tree, file]), made(&[commit, tree, file, &more]), good[..good.len() - 1].to_vec()] {
+        assert!(Bare::read(other, id).is_err());
+    }
+    let mut changed = good;
+    changed[40] ^= 1;
+    assert!(Bare::read(changed, id).is_err());
 }

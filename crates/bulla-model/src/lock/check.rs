@@ -99,6 +99,9 @@ impl Lock {
         for key in self.observed.keys().filter(|key| !key.is_of(spec)) {
             stale.push(Stale { root: format!("observed.{}", key.stage), changes: vec![Change::Gone] });
         }
+        for key in self.loose.keys().filter(|key| !key.is_of(spec)) {
+            stale.push(Stale { root: format!("loose {key}"), changes: vec![Change::Gone] });
+        }
         let outside = |source: &&Source| source.folder().is_none();
         for (name, source) in spec.sources.iter().filter(|(_, source)| outside(source)) {
             match self.sources.get(name) {
@@ -121,6 +124,7 @@ impl Lock {
         let images = image_keys(spec);
         self.images.retain(|key, _| images.contains(key));
         self.observed.retain(|key, _| key.is_of(spec));
+        self.loose.retain(|key, _| key.is_of(spec));
     }
 }
 

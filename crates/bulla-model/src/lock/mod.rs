@@ -5,6 +5,7 @@
 
 mod check;
 mod error;
+mod loose;
 mod observed;
 mod read;
 mod render;
@@ -18,6 +19,7 @@ use std::{
 pub use self::{
     check::{Change, Stale},
     error::LockError,
+    loose::{Loose, LooseEvidence, LooseKey, LoosePin},
     observed::{AnswerPin, Answers, IndexSignature, ObservedKey, Verified},
     source::{DebianPin, Evidence, FilePin, GitEvidence, GitPin, GitSignature, ModulePin, SourcePin, UrlPin},
 };
@@ -50,6 +52,8 @@ pub struct Lock {
     pub images: BTreeMap<ImageKey, ImagePin>,
     /// What steps of a stage asked a registry for while they were observed, where nothing else pins it.
     pub observed: BTreeMap<ObservedKey, Answers>,
+    /// The files that native lock files name without a hash which could pin them.
+    pub loose: Loose,
 }
 
 /// Names an image of a registry or layout for a platform.

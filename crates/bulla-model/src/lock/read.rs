@@ -1,5 +1,6 @@
 //! Reads a lock, which may come from a stranger: everything in it is bounded and checked.
 
+mod loose;
 mod observed;
 mod source;
 
@@ -7,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use self::{observed::ObservedText, source::SourceText};
+use self::{loose::LooseText, observed::ObservedText, source::SourceText};
 use super::{
     ImageKey, ImagePin, ImageSignature, IndexKey, IndexPin, Lock, LockError, PackageKey, PackagePin, RootPin, Signed,
     SourcePin, VERSION, render,
@@ -45,6 +46,8 @@ struct LockText {
     image: Vec<ImageText>,
     #[serde(default)]
     observed: Vec<ObservedText>,
+    #[serde(default)]
+    loose: Vec<LooseText>,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +191,7 @@ fn checked(raw: LockText) -> Result<Lock, LockError> {
         ("package", raw.package.len()),
         ("image", raw.image.len()),
         ("observed", raw.observed.iter().map(ObservedText::count).sum()),
+        ("loose", raw.loose.len()),
     ] {
         if count > MAX_ENTRIES {
             return Err(invalid(what, format!("there are {count}, more than {MAX_ENTRIES}")));
@@ -247,6 +251,13 @@ fn checked(raw: LockText) -> Result<Lock, LockError> {
         let (key, answers) = observed::observed(text)?;
         let entry = format!("what {} was observed to ask of {}", key.stage, key.ecosystem);
         if lock.observed.insert(key, answers).is_some() {
+            return Err(invalid(entry, "it is there twice"));
+        }
+    }
+    for text in raw.loose {
+        let (key, pin) = loose::loose(text)?;
+        let entry = format!("loose {key}");
+        if lock.loose.insert(key, pin).is_some() {
             return Err(invalid(entry, "it is there twice"));
         }
     }

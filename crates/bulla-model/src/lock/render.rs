@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    AnswerPin, Answers, Evidence, GitEvidence, GitPin, ImageKey, ImagePin, IndexKey, IndexPin, Lock, ObservedKey,
-    PackageKey, PackagePin, RootPin, Signed, SourcePin, VERSION, Verified,
+    AnswerPin, Answers, Evidence, GitEvidence, GitPin, ImageKey, ImagePin, IndexKey, IndexPin, Lock, LooseKey,
+    LoosePin, ObservedKey, PackageKey, PackagePin, RootPin, Signed, SourcePin, VERSION, Verified,
 };
 use crate::{
     digest::Digest,
@@ -48,6 +48,9 @@ impl Lock {
         }
         for (key, answers) in &self.observed {
             write_observed(&mut out, key, answers);
+        }
+        for (key, pin) in &self.loose {
+            write_loose(&mut out, key, pin);
         }
         out.push_str(END);
         out
@@ -227,6 +230,17 @@ fn write_observed(out: &mut String, key: &ObservedKey, answers: &Answers) {
         out.push_str(" },\n");
     }
     out.push_str("]\n");
+}
+
+fn write_loose(out: &mut String, key: &LooseKey, pin: &LoosePin) {
+    out.push_str("\n[[loose]]\n");
+    line(out, "registry", key.ecosystem.name());
+    line(out, "name", &key.name);
+    line(out, "version", &key.version);
+    line(out, "file", &key.file);
+    let _ = writeln!(out, "size = {}", pin.size);
+    line(out, "digest", &pin.digest.to_string());
+    line(out, "evidence", pin.evidence.words());
 }
 
 /// Gives the word for a kind of root.

@@ -60,11 +60,13 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
 fn one(session: &Session, options: &Options, place: &Place) -> Result<()> {
     let set: BTreeMap<String, String> = options.set.iter().cloned().collect();
     let project = ops::project::load_at(session, place, &set)?;
-    let lock = if options.locked || session.environment.ci {
+    let locked = options.locked || session.environment.ci;
+    let lock = if locked {
         ops::lock::require(&project)?
     } else {
         ops::lock::ensure(session, &project, &Wish { update: Update::Nothing, allow_downgrade: false })?
     };
-    let wishes = Wishes { platforms: options.platform.iter().copied().collect(), ..Wishes::default() };
+    let platforms = options.platform.iter().copied().collect();
+    let wishes = Wishes { platforms, may_pin: !locked, ..Wishes::default() };
     ops::build::fetch_all(session, &project, &lock, &wishes).map(drop)
 }

@@ -42,6 +42,8 @@ Examples:
 /// client asks the registry for is passed on to the one of your configuration and verified, and the answers are pinned. Nothing that the steps leave
 /// is kept. This is the only time that a step reaches anything: only GET and HEAD of the registry's own paths, and within a budget.
 ///
+/// Lock files of package managers are locks of their own. What they name without a hash, such as commits of git, is fetched and pinned here.
+///
 /// In the folder of a bulla.workspace.yaml it is for all members; a name to update is for those whose lock has it.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -136,6 +138,7 @@ fn one(session: &Session, options: &Options, place: &Place, update: Update) -> R
     }
     let before = ops::lock::read(&project)?;
     let after = ops::lock::ensure(session, &project, &wish)?;
+    let after = ops::build::pin_loose(session, &project, &after)?;
     if update == Update::Nothing && before.as_ref() == Some(&after) {
         session.say(&format!("{} is of this spec.", ops::project::shown(&project.lock_path)));
     }

@@ -99,6 +99,7 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     };
     let wish = ops::shell::Wish {
         place: place(&builds, &label, step.step),
+        may_pin: !session.environment.ci,
         stage: step.stage,
         platform,
         command: (!options.command.is_empty()).then(|| options.command.clone()),

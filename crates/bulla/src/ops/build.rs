@@ -11,11 +11,11 @@ use bulla_build::{
     secret::Secrets,
 };
 use bulla_model::{
-    Digest, Fault, Kind, Platform,
+    Digest, Ecosystem, Fault, Kind, Platform,
     lock::Lock,
     oci::{BaseReference, Reference},
     plan::{self, Plan},
-    spec::{Base, Name},
+    spec::{Base, Name, Stage},
 };
 use bulla_net::Reach;
 use bulla_store::{BuildRecord, Outcome, Store};
@@ -43,6 +43,8 @@ use crate::{
 pub(crate) struct Wishes {
     /// Whether git must know every file of the sources as it is.
     pub clean: bool,
+    /// Whether the lock may be added to: what lock files name without a hash is pinned then, and is an error else.
+    pub may_pin: bool,
     /// How many stages run at once; `None` is the configuration's number, else that of the processors.
     pub jobs: Option<usize>,
     /// The platforms that are wanted; all of the spec where none is named.
@@ -121,13 +123,17 @@ fn make(
     let built = match Tiers::open(session, project)? {
         None => {
             fetch_for(session, store, project, &pins, None)?;
-            execute(session, store, project, (plans, wishes), (journal, secrets, &Own::new(session, store)))?
+            let own = Own::new(session, store, wishes.may_pin);
+            let built = execute(session, store, project, (plans, wishes), (journal, secrets, &own));
+            ops::lock::add_loose(session, project, own.pinned())?;
+            built?
         }
         Some(others) => {
             // What is needed is fetched when it is: results of others may need nothing.
-            let lender = Lender::new(session, store, &others, project, pins);
+            let lender = Lender::new(session, store, &others, project, pins, wishes.may_pin);
             let built = execute(session, store, project, (plans, wishes), (journal, secrets, &lender));
             lender.give();
+            ops::lock::add_loose(session, project, lender.pinned())?;
             built?
         }
     };
@@ -324,10 +330,39 @@ pub(crate) fn fetch_all(session: &Session, project: &Project, lock: &Lock, wishe
     let pins = pins_for(lock, &plans, wishes);
     let others = Tiers::open(session, project)?;
     fetch_for(session, &store, project, &pins, others.as_ref())?;
-    let (journal, secrets, own) = (Journal::default(), Secrets::default(), Own::new(session, &store));
-    with_build(session, &store, project, (&plans, wishes), (&journal, &secrets, &own), |build| {
+    let own = Own::new(session, &store, wishes.may_pin);
+    let (journal, secrets) = (Journal::default(), Secrets::default());
+    let had = with_build(session, &store, project, (&plans, wishes), (&journal, &secrets, &own), |build| {
         build.fetch_dependencies()
-    })
+    });
+    ops::lock::add_loose(session, project, own.pinned())?;
+    had
+}
+
+/// Pins what lock files name without a hash, and forgets such pins that none needs any more. Of the inputs sources alone are brought.
+///
+/// # Errors
+/// When a source or a lock file cannot be read, or something cannot be had.
+pub(crate) fn pin_loose(session: &Session, project: &Project, lock: &Lock) -> Result<Lock> {
+    let with_them = |stage: &Stage| stage.dependencies.contains_key(&Ecosystem::Npm);
+    if !project.spec.stages.values().any(with_them) {
+        return Ok(lock.clone());
+    }
+    let store = ops::store::open(session)?;
+    let wishes = Wishes { may_pin: true, ..Wishes::default() };
+    let plans = plans(project, lock, &wishes)?;
+    let mut sources = lock.clone();
+    sources.packages.clear();
+    fetch(session, &store, &sources, None)?;
+    let own = Own::new(session, &store, true);
+    let (journal, secrets) = (Journal::default(), Secrets::default());
+    let used = with_build(session, &store, project, (&plans, &wishes), (&journal, &secrets, &own), |build| {
+        build.pin_loose(Ecosystem::Npm)
+    });
+    let mut lock = ops::lock::add_loose(session, project, own.pinned())?.unwrap_or_else(|| lock.clone());
+    let used = used?;
+    ops::lock::drop_loose(session, project, &mut lock, &used)?;
+    Ok(lock)
 }
 
 /// Brings packages and sources into the store: from the stores of others, and what they do not have from where it comes from.

@@ -16,15 +16,19 @@ use bulla_build::{
     event::{Activity, ActivityId, Ending, Event, Observer},
     run,
 };
-use bulla_ecosystems::dependencies::{Artifact, Native, Place, Question};
-use bulla_model::{Digest, Ecosystem, Fault, Kind, login::without_logins};
+use bulla_ecosystems::dependencies::{Artifact, Hash, Native, Place, Question};
+use bulla_model::{
+    Digest, Ecosystem, Fault, GitId, Kind,
+    lock::{Loose, LooseEvidence, LoosePin},
+    login::without_logins,
+};
 use bulla_net::{Client, NetError, Url};
 use bulla_store::Store;
 
 use self::resumed::Resumed;
 use crate::{
     error::{CommandError, Result},
-    ops,
+    ops::{self, git::Git},
     registry::{
         Apt, AptRegistries, CargoRegistries, Found, GoRegistries, MavenRegistries, NpmRegistries, PackageRegistries,
         PypiRegistries,
@@ -45,6 +49,9 @@ pub(crate) struct Dependencies<'a> {
     known: Mutex<BTreeMap<Ecosystem, Arc<Known>>>,
     /// One lock file at a time: each uses all connections that there may be.
     turn: Mutex<()>,
+    /// Whether the lock may be added to, and what was pinned and is not in it yet.
+    may_pin: bool,
+    pinned: Mutex<Loose>,
 }
 
 /// The registries of an ecosystem, and the client that asks them.
@@ -59,6 +66,8 @@ impl Known {
         match place {
             Place::Registry(path) => self.registries.find(package, path),
             Place::Url(text) => Ok(vec![self.registries.at(Url::parse(text).map_err(NetError::from)?)]),
+            // Nothing of a registry.
+            Place::Git { .. } => Ok(Vec::new()),
         }
     }
 }
@@ -87,6 +96,28 @@ impl Fault for NotHad {
     }
 }
 
+/// Something is pinned by nothing, and the lock may not be added to.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{file}:{line} has no hash of {name} {version}, bulla.lock has no pin of it, and `--locked` forbids to add one"
+)]
+struct NotPinned {
+    file: String,
+    line: u32,
+    name: String,
+    version: String,
+}
+
+impl Fault for NotPinned {
+    fn kind(&self) -> Kind {
+        Kind::Policy
+    }
+
+    fn hints(&self) -> Vec<String> {
+        vec!["run `bulla lock`, and commit bulla.lock: it fetches what such lock files name, and pins it".to_owned()]
+    }
+}
+
 /// What came is something else.
 #[derive(Debug, thiserror::Error)]
 #[error("{url} gives other bytes than the lock file says: they have not the hash {expected}")]
@@ -96,8 +127,44 @@ struct OtherBytes {
 }
 
 impl<'a> Dependencies<'a> {
-    pub(crate) fn new(session: &'a Session, store: &'a Store) -> Self {
-        Self { session, store, known: Mutex::default(), turn: Mutex::default() }
+    /// `may_pin` is whether the lock may be added to.
+    pub(crate) fn new(session: &'a Session, store: &'a Store, may_pin: bool) -> Self {
+        let (known, turn, pinned) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { session, store, known, turn, may_pin, pinned }
+    }
+
+    /// Gives what was pinned and is not in the lock yet.
+    pub(crate) fn pinned(&self) -> Loose {
+        lock(&self.pinned).clone()
+    }
+
+    /// Pins what a lock file names without a hash, by what is there now.
+    ///
+    /// # Errors
+    /// When the lock may not be added to, or it cannot be had.
+    pub(crate) fn pin(&self, ecosystem: Ecosystem, file: &str, artifact: &Artifact) -> Result<Digest> {
+        let _turn = lock(&self.turn);
+        let key = artifact.loose_key(ecosystem);
+        if let Some(pin) = lock(&self.pinned).get(&key) {
+            return Ok(pin.digest);
+        }
+        if !self.may_pin {
+            let Artifact { name, version, line, .. } = artifact.clone();
+            return Err(NotPinned { file: file.to_owned(), line, name, version }.into());
+        }
+        let mut there = None;
+        for hash in &artifact.hashes {
+            there = run::pinned(self.store, hash)?.filter(|digest| self.store.has_blob(digest).unwrap_or(false));
+        }
+        let digest = there.map_or_else(|| self.fetch_one(ecosystem, file, artifact), Ok)?;
+        let evidence = match artifact.places.first() {
+            Some(Place::Git { .. }) => LooseEvidence::Commit,
+            _ => LooseEvidence::FirstUse,
+        };
+        let blob = self.store.open_blob(&digest)?.ok_or(std::io::ErrorKind::NotFound).map_err(std::io::Error::from);
+        let size = blob.and_then(|blob| blob.metadata()).map_err(crate::error::CliError::File)?.len();
+        lock(&self.pinned).insert(key, LoosePin { size, digest, evidence });
+        Ok(digest)
     }
 
     /// Makes sure that all files of a lock file are in the store, and gives the digest of each.
@@ -310,9 +377,17 @@ impl<'a> Dependencies<'a> {
         let known = self.known(ecosystem)?;
         let moved_on = |place: &Place| match place {
             Place::Registry(path) => known.registries.moved_on(path),
-            Place::Url(_) => None,
+            Place::Url(_) | Place::Git { .. } => None,
         };
         for place in &artifact.places {
+            if let Place::Git { url, commit } = place {
+                match self.fetch_commit(artifact, url, commit) {
+                    Ok(digest) => return Ok(digest),
+                    Err(error) if error.kind == Kind::Interrupted => return Err(error),
+                    // That SSH is not allowed is said where nothing else helps.
+                    Err(error) => last = Some(first_of(last, error)),
+                }
+            }
             for found in known.find(&artifact.name, place)? {
                 let error = match self.fetch_from(&known, artifact, &found) {
                     Ok(digest) => return Ok(digest),
@@ -348,6 +423,23 @@ impl<'a> Dependencies<'a> {
         Err(NotHad { name, version, file: file.to_owned(), line: artifact.line, kind, hints, source: error }.into())
     }
 
+    /// Fetches a commit, and keeps what can be made a repository of it.
+    fn fetch_commit(&self, artifact: &Artifact, url: &str, commit: &GitId) -> Result<Digest> {
+        let git = Git::as_nobody(self.session, self.store.clone())?;
+        let bare = git.bare(&format!("the commit {}", commit.short()), url, commit)?;
+        let digest = Digest::of(bare.pack());
+        for hash in artifact.hashes.iter().filter(|hash| hash.is_strong()) {
+            if *hash != Hash::Sha256(*digest.as_bytes()) {
+                return Err(OtherBytes { url: without_logins(url).to_string(), expected: hash.to_string() }.into());
+            }
+        }
+        let digest = self.store.put_blob(bare.pack())?;
+        for hash in &artifact.hashes {
+            run::keep_pinned(self.store, hash, &digest)?;
+        }
+        Ok(digest)
+    }
+
     /// Fetches one artifact from a place. It goes on where an earlier attempt ended, wherever that was from: what it is, its hashes say.
     fn fetch_from(&self, known: &Known, artifact: &Artifact, found: &Found) -> Result<Digest> {
         let mut sink = Resumed::open(self.store, &artifact.hashes)?;
@@ -368,6 +460,17 @@ impl<'a> Dependencies<'a> {
             run::keep_pinned(self.store, hash, &digest)?;
         }
         Ok(digest)
+    }
+}
+
+/// Gives the error that is told of two places: that of the first, unless it is that SSH is not allowed.
+fn first_of(first: Option<CommandError>, second: CommandError) -> CommandError {
+    let is_ssh =
+        |error: &CommandError| matches!(error.error.downcast_ref::<NetError>(), Some(NetError::SshHost { .. }));
+    match first {
+        Some(first) if is_ssh(&first) => CommandError { hints: [second.hints, first.hints].concat(), ..second },
+        Some(first) => first,
+        None => second,
     }
 }
 

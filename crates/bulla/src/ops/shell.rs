@@ -42,6 +42,8 @@ pub(crate) struct Wish {
     pub platform: Platform,
     /// Where in it.
     pub place: Place,
+    /// Whether the lock may be added to.
+    pub may_pin: bool,
     /// The words of a command; `None` is a shell for a person.
     pub command: Option<Vec<OsString>>,
 }
@@ -59,8 +61,8 @@ pub(crate) fn run(session: &Session, project: &Project, lock: &Lock, wish: Wish)
     let pins = build::pins_for(lock, &plans, &wishes);
     let others = Tiers::open(session, project)?;
     build::fetch_for(session, &store, project, &pins, others.as_ref())?;
-    let lender = others.as_ref().map(|others| Lender::new(session, &store, others, project, pins));
-    let own = Own::new(session, &store);
+    let lender = others.as_ref().map(|others| Lender::new(session, &store, others, project, pins, wish.may_pin));
+    let own = Own::new(session, &store, wish.may_pin);
     let supply: &dyn Supply = lender.as_ref().map_or(&own, |lender| lender);
     let raw: RefCell<Option<Raw>> = RefCell::default();
     let (stage, sits) = (wish.stage.clone(), seat.is_some());
@@ -92,6 +94,8 @@ pub(crate) fn run(session: &Session, project: &Project, lock: &Lock, wish: Wish)
     });
     // Nothing more is said before the terminal is what it was.
     drop(raw.take());
+    let pinned = lender.as_ref().map_or_else(|| own.pinned(), Lender::pinned);
+    ops::lock::add_loose(session, project, pinned)?;
     if neutral {
         lines.finish().iter().for_each(|line| write(&mut io::stdout(), format!("{line}\n").as_bytes()));
     }

@@ -1,8 +1,8 @@
 //! Gives a build that has no other store what its own does not have: what lock files name, when a step runs.
 
 use bulla_build::run::{Made, Need, Supply, Unsupplied};
-use bulla_ecosystems::dependencies::Native;
-use bulla_model::Digest;
+use bulla_ecosystems::dependencies::{Artifact, Native};
+use bulla_model::{Digest, Ecosystem, lock::Loose};
 use bulla_store::Store;
 
 use crate::{error::CommandError, ops::dependencies::Dependencies, session::Session};
@@ -11,8 +11,14 @@ use crate::{error::CommandError, ops::dependencies::Dependencies, session::Sessi
 pub(crate) struct Own<'a>(Dependencies<'a>);
 
 impl<'a> Own<'a> {
-    pub(crate) fn new(session: &'a Session, store: &'a Store) -> Self {
-        Self(Dependencies::new(session, store))
+    /// `may_pin` is whether the lock may be added to.
+    pub(crate) fn new(session: &'a Session, store: &'a Store, may_pin: bool) -> Self {
+        Self(Dependencies::new(session, store, may_pin))
+    }
+
+    /// Gives what was pinned and is not in the lock yet.
+    pub(crate) fn pinned(&self) -> Loose {
+        self.0.pinned()
     }
 }
 
@@ -28,6 +34,10 @@ impl Supply for Own<'_> {
 
     fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied> {
         self.0.bring(native).map_err(unsupplied)
+    }
+
+    fn pin(&self, ecosystem: Ecosystem, file: &str, artifact: &Artifact) -> Result<Digest, Unsupplied> {
+        self.0.pin(ecosystem, file, artifact).map_err(unsupplied)
     }
 
     fn result(&self, _: &Digest) -> Option<Vec<u8>> {

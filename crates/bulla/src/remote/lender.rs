@@ -12,8 +12,12 @@ use std::{
 };
 
 use bulla_build::run::{Made, Need, Supply, Unsupplied};
-use bulla_ecosystems::dependencies::Native;
-use bulla_model::{Digest, Hasher, lock::Lock, oci::Descriptor};
+use bulla_ecosystems::dependencies::{Artifact, Native};
+use bulla_model::{
+    Digest, Ecosystem, Hasher,
+    lock::{Lock, Loose},
+    oci::Descriptor,
+};
 use bulla_net::{DownloadSink, Finish, MemorySink, SinkError};
 use bulla_store::{SignedTree, Statement, Store, Untrusted};
 
@@ -55,9 +59,15 @@ impl<'a> Lender<'a> {
         tiers: &'a Tiers,
         project: &'a Project,
         pins: Lock,
+        may_pin: bool,
     ) -> Self {
-        let dependencies = Dependencies::new(session, store);
+        let dependencies = Dependencies::new(session, store, may_pin);
         Self { session, store, tiers, project, pins, dependencies, had: Mutex::default(), known: Mutex::default() }
+    }
+
+    /// Gives what was pinned and is not in the lock yet.
+    pub(crate) fn pinned(&self) -> Loose {
+        self.dependencies.pinned()
     }
 
     fn bring(&self, need: Need) -> Result<()> {
@@ -161,6 +171,10 @@ impl Supply for Lender<'_> {
         let digests = self.dependencies.bring(native).map_err(unsupplied)?;
         self.offer_packages(native, &digests).map_err(unsupplied)?;
         Ok(digests)
+    }
+
+    fn pin(&self, ecosystem: Ecosystem, file: &str, artifact: &Artifact) -> Result<Digest, Unsupplied> {
+        self.dependencies.pin(ecosystem, file, artifact).map_err(unsupplied)
     }
 
     fn result(&self, action: &Digest) -> Option<Vec<u8>> {

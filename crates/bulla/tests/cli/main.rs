@@ -30,6 +30,7 @@ mod maven_attacks;
 mod modules;
 mod npm;
 mod npm_attacks;
+mod npm_git;
 mod npm_large;
 mod npm_real;
 mod npm_scripts;

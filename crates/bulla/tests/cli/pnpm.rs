@@ -1,7 +1,7 @@
 //! Packages of `pnpm-lock.yaml`, found by the unmodified pnpm in a step that has no network.
 
 use bulla_testkit::{
-    Fault, NpmPackage, NpmRegistry, Project, Ran,
+    Fault, Mirror, NpmPackage, NpmRegistry, Project, Ran, TestAuthority,
     javascript::{client, client_archive, client_deb, pnpm_lock, unpacked_client},
     npm::{integrity, npm_manifest},
     process,
@@ -109,6 +109,57 @@ fn scripts_of_packages_run_as_the_spec_says_whatever_their_folders_are_called() 
     let told = "refused: postinstall of /src/app/node_modules/.pnpm/other@1.0.0/node_modules/other";
     assert!(built.stderr.contains(told), "{}", built.stderr);
     assert_eq!(attempt(", scripts: {allow: ['@acme/good', peer]}").0, [good, peer]);
+}
+
+/// The lock file of a project that has one package, by its address alone.
+fn by_address(address: &str) -> String {
+    let (at, of) = (format!("left@{address}"), "    dependencies:\n      left:\n");
+    format!(
+        "lockfileVersion: '9.0'\n\nimporters:\n\n  .:\n{of}        specifier: {address}\n        version: {address}\n\npackages:\n\n  {at}:\n    resolution: {{tarball: {address}}}\n    version: 1.0.0\n\nsnapshots:\n\n  {at}: {{}}\n"
+    )
+}
+
+#[test]
+fn an_archive_by_its_address_is_pinned_and_found_at_that_address_through_the_proxy() {
+    let test = "pnpm and whole addresses";
+    if let Err(why) = bulla_testkit::clients() {
+        return bulla_testkit::skipped(test, &why);
+    }
+    let Some(world) = pnpm_world(test, PNPM) else { return };
+    // As hosts of git repositories give archives of commits: nothing in the lock file says what they are.
+    let path = format!("acme/left/tar.gz/{}", "0123456789".repeat(4));
+    let (folder, authority) = (tempfile::tempdir().expect("a folder"), TestAuthority::new());
+    let file = folder.path().join(&path);
+    fs_err::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+    fs_err::write(&file, NpmPackage::new("left", "1.0.0").archive()).expect("an archive");
+    let server = Mirror::serve_named(folder.path(), &authority, &["files.example"]);
+    let proxy = Mirror::serve(folder.path());
+    proxy.tunnel_to(server.address());
+    let pem = folder.path().join("authority.pem");
+    fs_err::write(&pem, authority.pem()).expect("a certificate");
+    let before = fs_err::read_to_string(world.environment.config()).expect("a configuration");
+    world.environment.write_config(&format!(
+        "{before}[network]\nhttps-proxy = \"{}\"\nno-proxy = [\"127.0.0.1\"]\nca-files = [\"{}\"]\n[registry.npm]\nnpmrc = false\nregistry = \"https://npm.example/\"\n",
+        proxy.url(),
+        pem.display()
+    ));
+    let address = format!("https://files.example/{path}");
+    let steps = ["pnpm install --frozen-lockfile", "node -p 'require(\"left\")' >out"];
+    let manifest = json!({ "name": "app", "version": "1.0.0", "dependencies": { "left": address } });
+    let project = project("", &steps, &[])
+        .file("app/package.json", manifest.to_string())
+        .file("app/pnpm-lock.yaml", by_address(&address));
+    let ran = world.build(&project, &["--locked", "--allow-dirty"]).failure(7);
+    assert!(ran.stderr.contains("there is no bulla.lock"), "{}", ran.stderr);
+    let digest = world.digest(&project);
+    assert_eq!(said(&project), "left 1.0.0\n");
+    let lock = project.read("bulla.lock");
+    assert!(lock.contains(&format!("file = \"{address}\"")) && lock.contains("evidence = \"first use\""), "{lock}");
+    let asked = server.requests().len();
+    let again = world.build(&project, &["--no-cache", "--locked", "--allow-dirty"]).success();
+    assert_eq!(again.stdout.trim_end(), digest);
+    assert_eq!(server.requests().len(), asked, "it is there");
+    assert_eq!(project.read("app/pnpm-lock.yaml"), by_address(&address), "it is as it was");
 }
 
 #[test]

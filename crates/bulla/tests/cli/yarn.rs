@@ -103,7 +103,7 @@ fn lock(client_of: Client, project: &Project, registry: &NpmRegistry) -> Option<
 fn locked_by_yarn(keys: &str, client: Client, steps: &[&str], registry: &NpmRegistry) -> Option<Project> {
     let manifest = json!({ "name": "app", "version": "1.0.0",
         "dependencies": { "is-odd": "3.0.1", "alias": "npm:is-number@6.0.0", "@acme/noting": "1.2.0", "web": "workspace:*" },
-        "optionalDependencies": { "mac": "1.0.0" }, "workspaces": ["web"] });
+        "optionalDependencies": { "mac": "1.0.0", "linux": "1.0.0" }, "workspaces": ["web"] });
     let project = project(keys, steps, &[])
         .file("app/package.json", manifest.to_string())
         .file(
@@ -117,14 +117,47 @@ fn locked_by_yarn(keys: &str, client: Client, steps: &[&str], registry: &NpmRegi
     Some(project)
 }
 
+/// What is for one platform alone has no checksum in the lock file, and is pinned in `bulla.lock`.
+fn pinned_for_one_platform(world: &World, project: &Project, others: &[&NpmPackage]) {
+    let lock = project.read("bulla.lock");
+    assert!(lock.contains("name = \"linux\"\nversion = \"1.0.0\"") && !lock.contains("name = \"mac\""), "{lock}");
+    assert!(lock.contains("evidence = \"first use\""), "{lock}");
+    // Whoever has other bytes under the name later is refused, and nothing is pinned anew.
+    let other = NpmPackage::new("linux", "1.0.0").field("os", json!(["linux"])).file("evil.js", "x");
+    let evil = NpmRegistry::serve(&others.iter().copied().chain([&other]).collect::<Vec<_>>());
+    let fresh = || {
+        let environment =
+            bulla_testkit::TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &world.repo, &world.mirror);
+        use_registry(&environment, &evil);
+        environment
+    };
+    let ran = fresh().run(project, &["fetch"]).failure(5);
+    assert!(ran.stderr.contains("fetching linux 1.0.0") && ran.stderr.contains("gives other bytes"), "{}", ran.stderr);
+    assert_eq!(project.read("bulla.lock"), lock);
+    // The control: without the pin they would be taken. With `--locked` nothing is taken without one.
+    let text = project.read("bulla.lock");
+    let (before, _) = text.split_once("\n[[loose]]").expect("a pin");
+    let body = format!("{before}\n# end of bulla.lock\n");
+    let (head, rest) = body.split_once("checksum = ").expect("a checksum");
+    let rest = rest.split_once('\n').expect("a line").1;
+    project.write("bulla.lock", format!("{head}checksum = \"{}\"\n{rest}", bulla_model::Digest::of(rest)));
+    let ran = fresh().run(project, &["fetch", "--locked"]).failure(7);
+    assert!(ran.stderr.contains("has no hash of linux 1.0.0, bulla.lock has no pin of it"), "{}", ran.stderr);
+    let ran = fresh().run(project, &["fetch"]).success();
+    assert!(ran.stderr.contains("+ npm linux 1.0.0"), "{}", ran.stderr);
+    assert_ne!(project.read("bulla.lock"), lock);
+    project.write("bulla.lock", lock);
+}
+
 fn berry_in_a_step(test: &str, client: Client) {
     let Some(world) = yarn_world(test, client) else { return };
     let packages = packages();
     let mac = NpmPackage::new("mac", "1.0.0").field("os", json!(["darwin"]));
-    let all: Vec<&NpmPackage> = packages.iter().chain([&mac]).collect();
+    let linux = NpmPackage::new("linux", "1.0.0").field("os", json!(["linux"]));
+    let all: Vec<&NpmPackage> = packages.iter().chain([&mac, &linux]).collect();
     let registry = NpmRegistry::serve(&all);
     use_registry(&world.environment, &registry);
-    let says = "node -p '[\"is-odd\", \"alias\", \"@acme/noting\", \"web\"].map(name => require(name)).join()' >out; cat ran >>out || true; cat yarn.lock >>out";
+    let says = "node -p '[\"is-odd\", \"alias\", \"@acme/noting\", \"web\", \"linux\"].map(name => require(name)).join()' >out; cat ran >>out || true; cat yarn.lock >>out";
     let attempt = |keys: &str| {
         let project = locked_by_yarn(keys, client, &["yarn install --immutable", says], &registry)?;
         registry.asked();
@@ -133,15 +166,21 @@ fn berry_in_a_step(test: &str, client: Client) {
         Some((said(&project).replace(&lock, ""), digest, project))
     };
     let Some((told, digest, project)) = attempt("") else { return };
-    let known = "is-odd 3.0.1,is-number 6.0.0,@acme/noting 1.2.0,web of is-number 6.0.0\n";
+    let known = "is-odd 3.0.1,is-number 6.0.0,@acme/noting 1.2.0,web of is-number 6.0.0,linux 1.0.0\n";
     assert!(told.starts_with(known), "{told}");
     assert_eq!(
         registry.asked(),
-        ["/@acme/noting/-/noting-1.2.0.tgz", "/is-number/-/is-number-6.0.0.tgz", "/is-odd/-/is-odd-3.0.1.tgz"],
+        [
+            "/@acme/noting/-/noting-1.2.0.tgz",
+            "/is-number/-/is-number-6.0.0.tgz",
+            "/is-odd/-/is-odd-3.0.1.tgz",
+            "/linux/-/linux-1.0.0.tgz"
+        ],
         "by the checksums of the zip archives that yarn makes"
     );
     let again = world.build(&project, &["--no-cache"]).success();
     assert_eq!(again.stdout.trim_end(), digest);
+    pinned_for_one_platform(&world, &project, &[&packages[0], &packages[1], &packages[2], &mac]);
     let Some((told, ..)) = attempt(", scripts: deny") else { return };
     assert_eq!(told, known);
     // An address of its own, to which yarn goes.

@@ -228,9 +228,10 @@ impl Native for Cargo {
     }
 
     fn answer(&mut self, question: &Question, bytes: Option<&[u8]>) -> Result<(), ArtifactError> {
-        let wrong = |what: &str| {
-            let (Place::Registry(place) | Place::Url(place)) = &question.place;
-            ArtifactError { artifact: place.clone(), what: what.to_owned(), source: None }
+        let wrong = |what: &str| ArtifactError {
+            artifact: question.place.text().to_owned(),
+            what: what.to_owned(),
+            source: None,
         };
         let bytes = bytes.ok_or_else(|| wrong("the registry has none: it is no sparse registry of cargo"))?;
         let config: Config =

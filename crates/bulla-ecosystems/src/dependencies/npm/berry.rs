@@ -1,13 +1,12 @@
 //! `yarn.lock` of yarn 2 and later, which is YAML: under one or more patterns, what they stand for. Its checksums are of the zip archives
 //! that yarn makes of packages, not of what registries have; those without compression can be compared ([`super::yarn_zip`]).
-//! What is for one platform alone has none at all.
-
-use std::collections::BTreeSet;
+//! What is for one platform alone has none at all: `bulla.lock` pins that.
 
 use bulla_model::{CleanPath, Platform};
 
 use super::{
-    collected::{Collected, Entry, Refused},
+    collected::{Collected, Entry, Reading, Refused},
+    git::GitAddress,
     lock::Read,
     platform::{Machines, Words},
     words::{Unserved, shortened},
@@ -26,16 +25,13 @@ const PLAIN: &str = "c0";
 /// # Errors
 /// When it is damaged, of another version, or names what cannot be served.
 pub(super) fn read(file: &CleanPath, text: &str, platform: Platform) -> Result<Read, LockFileError> {
-    let wrong = |line: u32, what: String, hint: &str| LockFileError {
-        file: file.to_string(),
-        line: Some(line),
-        what,
-        hints: vec![hint.to_owned()],
+    let reading = Reading {
+        file,
+        again: AGAIN,
+        unpinned: "write `compressionLevel: 0` into `.yarnrc.yml` (usual since yarn 4), run `yarn install`, and commit the lock file",
     };
-    let tree = yaml::parse(text).map_err(|error| {
-        let cut = "it may be cut off: take it from the repository again, or run `yarn install`";
-        wrong(error.line, error.what, if text.ends_with('\n') { AGAIN } else { cut })
-    })?;
+    let wrong = |line, what, hint| reading.wrong(line, what, hint);
+    let tree = reading.yaml(text)?;
     let Some(metadata) = tree.get("__metadata") else {
         return Err(wrong(1, "it has no `__metadata`: it is no lock file of yarn".to_owned(), AGAIN));
     };
@@ -49,24 +45,11 @@ pub(super) fn read(file: &CleanPath, text: &str, platform: Platform) -> Result<R
         return Err(wrong(line, format!("`{}` comes twice", shortened(key)), AGAIN));
     }
     let key = metadata.text_of("cacheKey").unwrap_or_default();
-    let mut reader = Reader { key, platform, collected: Collected::default(), unpinned: BTreeSet::new() };
+    let mut reader = Reader { key, platform, collected: Collected::default() };
     for (_, node) in tree.entries().iter().filter(|(key, _)| key != "__metadata") {
-        reader.entry(node).map_err(|(line, Refused { what, address })| {
-            let hint = match address {
-                Some(Unserved::Git) => "depend on a release of it in the registry",
-                Some(Unserved::Login) => "take the login out of the address, and put it into your own `~/.npmrc`",
-                Some(Unserved::Unpinned) => {
-                    "write `compressionLevel: 0` into `.yarnrc.yml` (usual since yarn 4), run `yarn install`, and commit the lock file"
-                }
-                _ => AGAIN,
-            };
-            wrong(line, what, hint)
-        })?;
+        reader.entry(node).map_err(|(line, refused)| reading.refused(line, refused))?;
     }
-    let Reader { collected, unpinned, .. } = reader;
-    let (artifacts, addresses) = collected.finish();
-    let asked_scopes = super::lock::scopes(&artifacts, &addresses);
-    Ok(Read { artifacts, addresses, asked_scopes, unpinned, ..Read::default() })
+    Ok(reader.collected.finish())
 }
 
 struct Reader<'a> {
@@ -74,7 +57,6 @@ struct Reader<'a> {
     key: &'a str,
     platform: Platform,
     collected: Collected,
-    unpinned: BTreeSet<(String, String)>,
 }
 
 impl Reader<'_> {
@@ -86,6 +68,11 @@ impl Reader<'_> {
             return wrong("resolution", format!("`{}` is no `resolution`", shortened(resolution)), None);
         };
         let (protocol, rest) = reference.split_once(':').unwrap_or(("", reference));
+        let own = ["workspace", "link", "portal", "file", "patch", "exec", "npm"].contains(&protocol);
+        if let Some(address) = GitAddress::of(reference).filter(|_| !own) {
+            let added = address.and_then(|address| self.collected.add_commit(&address, node.line));
+            return added.map_err(|refused| (at("resolution"), refused));
+        }
         let version = node.text_of("version").unwrap_or_default();
         let archive;
         let resolved = match protocol {
@@ -105,11 +92,7 @@ impl Reader<'_> {
                     Some(archive.as_str())
                 }
             },
-            "http" | "https"
-                if !reference.contains(".git#") && !reference.ends_with(".git") && !reference.contains("#commit=") =>
-            {
-                Some(reference.split('#').next().unwrap_or(reference))
-            }
+            "http" | "https" => Some(reference.split('#').next().unwrap_or(reference)),
             _ => {
                 let shown = shortened(&bulla_model::login::without_logins(reference));
                 let what = format!("`{}` comes from `{shown}`, which is not served to steps", shortened(name));
@@ -131,10 +114,10 @@ impl Reader<'_> {
                 let what = format!("`{name}` {version} has no `checksum`: nothing says what its bytes are");
                 return wrong("resolution", what, None);
             };
-            if admits(conditions, self.platform) {
-                self.unpinned.insert((name.to_owned(), version.to_owned()));
-            }
-            return Ok(());
+            return match admits(conditions, self.platform) {
+                true => self.collected.add(&entry, Vec::new()).map_err(|refused| (node.line, refused)),
+                false => Ok(()),
+            };
         };
         let (key, digits) = checksum.split_once('/').unwrap_or((self.key, checksum));
         if !key.ends_with(PLAIN) {

@@ -1,14 +1,18 @@
-//! What a lock file names, collected entry by entry: each artifact once, and addresses that belong to one artifact each.
+//! What the readers of pnpm's and yarn's lock files have in common. What a lock file names is collected entry by entry: each artifact once, and
+//! addresses that belong to one artifact each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::Address;
+use bulla_model::{Address, CleanPath};
 
 use super::{
+    git::{GitAddress, Repositories},
+    lock::Read,
     name,
     words::{self, Source, Unserved, shortened},
+    yaml::{self, Node},
 };
-use crate::dependencies::{Artifact, Hash, MAX_ARTIFACTS, Place};
+use crate::dependencies::{Artifact, Hash, LockFileError, MAX_ARTIFACTS, Place};
 
 /// What one artifact is known by: name, version and the name of its file.
 type Key = (String, String, String);
@@ -19,6 +23,7 @@ pub(super) struct Collected {
     found: BTreeMap<Key, Artifact>,
     /// The addresses to which the client goes by itself, and the line of each.
     addresses: BTreeMap<Address, (Key, u32)>,
+    repositories: Repositories,
 }
 
 /// Why an entry cannot be taken.
@@ -32,6 +37,45 @@ pub(super) struct Refused {
 impl From<String> for Refused {
     fn from(what: String) -> Self {
         Self { what, address: None }
+    }
+}
+
+/// A lock file that is being read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub(super) file: &'a CleanPath,
+    /// What brings it up to date.
+    pub(super) again: &'static str,
+    /// What gives an entry a hash that pins it.
+    pub(super) unpinned: &'static str,
+}
+
+impl Reading<'_> {
+    /// Says that something is wrong, and what to do.
+    pub(super) fn wrong(&self, line: u32, what: String, hint: &str) -> LockFileError {
+        LockFileError { file: self.file.to_string(), line: Some(line), what, hints: vec![hint.to_owned()] }
+    }
+
+    /// Says why an entry cannot be taken.
+    pub(super) fn refused(&self, line: u32, Refused { what, address }: Refused) -> LockFileError {
+        let hint = match address {
+            Some(Unserved::Git) => "depend on one whole commit of it: `git+https://HOST/PATH.git#COMMIT`",
+            Some(Unserved::Login) => "take the login out of the address, and put it into your own `~/.npmrc`",
+            Some(Unserved::Unpinned) => self.unpinned,
+            Some(Unserved::Other) | None => self.again,
+        };
+        self.wrong(line, what, hint)
+    }
+
+    /// Reads YAML.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn yaml(&self, text: &str) -> Result<Node, LockFileError> {
+        yaml::parse(text).map_err(|error| {
+            let cut = format!("it may be cut off: take it from the repository again, or {}", self.again);
+            self.wrong(error.line, error.what, if text.ends_with('\n') { self.again } else { &cut })
+        })
     }
 }
 
@@ -107,11 +151,36 @@ impl Collected {
         Ok(())
     }
 
-    /// Gives the artifacts in their order, and the addresses with the place of what is there.
-    pub(super) fn finish(self) -> (Vec<Artifact>, Vec<(Address, usize)>) {
+    /// Takes a commit of a git repository.
+    ///
+    /// # Errors
+    /// When another entry is of another commit of it.
+    pub(super) fn add_commit(&mut self, address: &GitAddress, line: u32) -> Result<(), Refused> {
+        let artifact = self.repositories.add(address, line)?;
+        let key = (artifact.name.clone(), artifact.version.clone(), artifact.file.clone());
+        self.found.entry(key).or_insert(artifact);
+        Ok(())
+    }
+
+    /// Gives the artifacts in their order, and what belongs to them.
+    pub(super) fn finish(self) -> Read {
         let places: BTreeMap<&Key, usize> = self.found.keys().zip(0..).collect();
         let of = |(address, (key, _)): (&Address, &(Key, u32))| Some((address.clone(), *places.get(key)?));
-        let addresses = self.addresses.iter().filter_map(of).collect();
-        (self.found.into_values().collect(), addresses)
+        let addresses: Vec<_> = self.addresses.iter().filter_map(of).collect();
+        let artifacts: Vec<Artifact> = self.found.into_values().collect();
+        let asked_scopes = scopes(&artifacts, &addresses);
+        Read { artifacts, addresses, asked_scopes, repositories: self.repositories, ..Read::default() }
     }
+}
+
+/// Gives the scopes of which a client has to ask a registry where an archive is, with a line that shows it.
+fn scopes(artifacts: &[Artifact], addresses: &[(Address, usize)]) -> BTreeMap<String, u32> {
+    let known: BTreeSet<usize> = addresses.iter().map(|(_, place)| *place).collect();
+    let mut scopes = BTreeMap::new();
+    for (_, artifact) in artifacts.iter().enumerate().filter(|(place, _)| !known.contains(place)) {
+        if let Some((scope, _)) = artifact.name.split_once('/') {
+            scopes.entry(scope.to_owned()).or_insert(artifact.line);
+        }
+    }
+    scopes
 }

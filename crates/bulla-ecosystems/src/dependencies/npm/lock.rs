@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
+    collected::Refused,
+    git::{GitAddress, Repositories},
     json::{Lines, Pairs},
     name,
     platform::{Machines, Words},
@@ -24,8 +26,6 @@ pub(super) struct Read {
     pub(super) further: BTreeMap<String, usize>,
     /// The addresses to which the client goes by itself.
     pub(super) addresses: Vec<(Address, usize)>,
-    /// What is needed, and has no hash: it is not fetched, by name and version.
-    pub(super) unpinned: BTreeSet<(String, String)>,
     /// What other platforms alone need, by name and version: what the lock file says of it.
     pub(super) foreign: BTreeMap<(String, String), Map<String, Value>>,
     /// Scopes of which the client has to ask a registry where an archive is, with a line that shows it.
@@ -34,6 +34,8 @@ pub(super) struct Read {
     pub(super) places: BTreeMap<String, Kept>,
     /// The host whose addresses the client takes for those of its registry: `always` for all.
     pub(super) replaced_host: String,
+    /// The git repositories.
+    pub(super) repositories: Repositories,
 }
 
 /// What lies at a place of `node_modules`.
@@ -92,18 +94,6 @@ pub(super) const MANIFEST_FIELDS: [&str; 15] = [
     "peerDependenciesMeta",
 ];
 
-/// Gives the scopes of which a client has to ask a registry where an archive is, with a line that shows it.
-pub(super) fn scopes(artifacts: &[Artifact], addresses: &[(Address, usize)]) -> BTreeMap<String, u32> {
-    let known: BTreeSet<usize> = addresses.iter().map(|(_, place)| *place).collect();
-    let mut scopes = BTreeMap::new();
-    for (_, artifact) in artifacts.iter().enumerate().filter(|(place, _)| !known.contains(place)) {
-        if let Some((scope, _)) = artifact.name.split_once('/') {
-            scopes.entry(scope.to_owned()).or_insert(artifact.line);
-        }
-    }
-    scopes
-}
-
 struct Reader<'a> {
     file: &'a CleanPath,
     lines: Lines<'a>,
@@ -118,6 +108,7 @@ struct Reader<'a> {
     hosts: BTreeSet<String>,
     /// The line of an archive that lies in the source.
     own_archive: Option<u32>,
+    repositories: Repositories,
 }
 
 /// Reads a lock file.
@@ -136,6 +127,7 @@ pub(super) fn read(file: &CleanPath, text: &str, platform: Platform) -> Result<R
         places: BTreeMap::new(),
         hosts: BTreeSet::new(),
         own_archive: None,
+        repositories: Repositories::default(),
     };
     reader.check_version(keys.version)?;
     let Some(packages) = keys.packages else {
@@ -230,6 +222,20 @@ impl Reader<'_> {
                 "run `npm install`, and commit the lock file",
             ));
         };
+        if let Some(address) = resolved.and_then(GitAddress::of) {
+            self.places.insert(location.to_owned(), Kept::Other);
+            let added = address.and_then(|address| self.repositories.add(&address, line));
+            let artifact = added.map_err(|Refused { what, address }| {
+                let hint = match address {
+                    Some(Unserved::Login) => "take the login out of `resolved`",
+                    _ => "depend on one whole commit of it: `npm install git+https://HOST/PATH.git#COMMIT`, and commit the lock file",
+                };
+                self.wrong(self.lines.of_key(raw, "resolved"), &what, hint)
+            })?;
+            let key = (artifact.name.clone(), artifact.version.clone(), artifact.file.clone());
+            self.found.entry(key).or_insert(artifact);
+            return Ok(());
+        }
         let source = self.source(name, version, resolved, raw)?;
         self.hosts.extend(resolved.and_then(host_of).map(str::to_owned));
         let kept = match source {
@@ -293,9 +299,8 @@ impl Reader<'_> {
         let Some(resolved) = resolved else { return Ok(Source::Registry) };
         words::source(name, version, resolved).map_err(|(what, why)| {
             let hint = match why {
-                Unserved::Git => "depend on a release of it in the registry, or on an archive by its address: `npm install https://HOST/NAME.tgz`",
                 Unserved::Login => "take the login out of `resolved`, and put it into your own `~/.npmrc`",
-                Unserved::Other | Unserved::Unpinned => "run `npm install`, and commit the lock file",
+                Unserved::Git | Unserved::Other | Unserved::Unpinned => "run `npm install`, and commit the lock file",
             };
             self.wrong(self.lines.of_key(raw, "resolved"), &what, hint)
         })
@@ -334,17 +339,27 @@ impl Reader<'_> {
     }
 
     /// Says which host's addresses npm takes for those of its registry. Of all is simplest, but then it takes an archive that lies in
-    /// the source for one of them too.
+    /// the source, or a git repository, for one of them too.
     fn replaced_host(&self) -> Result<String, LockFileError> {
         let mut hosts = self.hosts.iter();
-        match (self.own_archive, hosts.next(), hosts.next()) {
+        let archive = self.own_archive.map(|line| (line, "an archive of the source"));
+        let other = archive.or_else(|| self.repositories.line().map(|line| (line, "a git repository")));
+        let hint = "delete `resolved` of packages of a registry: `npm install --omit-lockfile-registry-resolved`, and commit the lock file";
+        match (other, hosts.next(), hosts.next()) {
             (None, ..) => Ok("always".to_owned()),
             (Some(_), None, _) => Ok("never".to_owned()),
-            (Some(_), Some(host), None) => Ok(host.clone()),
-            (Some(line), Some(host), Some(other)) => Err(self.wrong(
+            (Some(_), Some(host), None) => match self.repositories.first_of(host) {
+                None => Ok(host.clone()),
+                Some(line) => Err(self.wrong(
+                    line,
+                    &format!("this is a git repository of `{}`, at which other packages have addresses too: npm would look for both in the registry", shortened(host)),
+                    hint,
+                )),
+            },
+            (Some((line, what)), Some(host), Some(other)) => Err(self.wrong(
                 line,
-                &format!("this is an archive of the source, and other packages have addresses of several hosts, `{}` and `{}`: npm can look for those of only one in the registry then", shortened(host), shortened(other)),
-                "delete `resolved` of packages of a registry: `npm install --omit-lockfile-registry-resolved`, and commit the lock file",
+                &format!("this is {what}, and other packages have addresses of several hosts, `{}` and `{}`: npm can look for those of only one in the registry then", shortened(host), shortened(other)),
+                hint,
             )),
         }
     }
@@ -372,11 +387,11 @@ impl Reader<'_> {
             artifacts: self.found.into_values().collect(),
             further,
             addresses: Vec::new(),
-            unpinned: BTreeSet::new(),
             foreign,
             asked_scopes,
             places,
             replaced_host,
+            repositories: self.repositories,
         })
     }
 }

@@ -9,6 +9,7 @@
 mod berry;
 mod client;
 mod collected;
+mod git;
 mod json;
 mod lock;
 mod name;
@@ -28,16 +29,30 @@ mod tests;
 #[cfg(test)]
 mod yarn_tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+};
 
-use bulla_model::{Address, CleanPath, Ecosystem, spec::InstallScripts};
+use bulla_model::{Address, CleanPath, Digest, Ecosystem, spec::InstallScripts};
 
-pub(super) use self::package::joined;
 use self::{client::Tool, lock::Read, package::Release};
 use super::{
-    Answer, ArtifactError, Bodies, Body, Client, Files, LockFileError, Locked, Native, Question, Repository, Request,
-    Route, Script, Stage,
+    Answer, Artifact, ArtifactError, Bodies, Body, Client, Files, Folder, Hash, LockFileError, Locked, Native,
+    Question, ReadSeek, Repository, Request, Route, Script, Stage,
 };
+use crate::{
+    archive::Sink,
+    git::{Bare, MAX_PACK},
+};
+
+/// Makes one answer, or one file of settings, of those of two lock files.
+pub(super) fn joined(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    match (std::str::from_utf8(one), std::str::from_utf8(other)) {
+        (Ok(one), Ok(other)) if one.starts_with('#') => git::joined(one, other).map(String::into_bytes),
+        _ => package::joined(one, other),
+    }
+}
 
 /// The most bytes of a lock file.
 const MAX_LOCK: u64 = 64 << 20;
@@ -50,11 +65,13 @@ pub struct Npm {
     tool: Tool,
     locked: Locked,
     addresses: Vec<(Address, usize)>,
-    unpinned: BTreeSet<(String, String)>,
     denies: bool,
+    /// What has no hash that could pin it.
+    loose: Vec<usize>,
     further: BTreeMap<String, usize>,
     foreign: BTreeMap<(String, String), serde_json::Map<String, serde_json::Value>>,
     scripts: Option<scripts::Allowed>,
+    repositories: git::Repositories,
     replaced_host: String,
 }
 
@@ -73,7 +90,7 @@ impl Npm {
             Tool::Yarn1 => yarn1::read(file, &text)?,
             Tool::Yarn => berry::read(file, &text, stage.platform)?,
         };
-        let Read { artifacts, further, addresses, unpinned, foreign, asked_scopes, places, replaced_host } = read;
+        let Read { artifacts, further, addresses, foreign, asked_scopes, places, replaced_host, repositories } = read;
         client::check_settings(tool, files, file, &asked_scopes, &stage.scripts)?;
         let scripts = match &stage.scripts {
             InstallScripts::Deny { allow } if tool.has_script_shell() => {
@@ -82,8 +99,27 @@ impl Npm {
             InstallScripts::Run | InstallScripts::Deny { .. } => None,
         };
         let denies = !stage.scripts.is_run();
+        let bare = artifacts.iter().enumerate().filter(|(_, artifact)| !artifact.hashes.iter().any(Hash::is_strong));
+        let loose = bare.map(|(place, _)| place).collect();
         let locked = Locked { ecosystem: Ecosystem::Npm, file: file.clone(), artifacts };
-        Ok(Self { tool, locked, addresses, unpinned, denies, further, foreign, scripts, replaced_host })
+        Ok(Self { tool, locked, addresses, denies, loose, further, foreign, scripts, repositories, replaced_host })
+    }
+
+    /// Refuses a repository with which the client would have to go elsewhere.
+    fn check_repository(&self, artifact: &Artifact, bodies: &dyn Bodies, place: usize) -> Result<(), ArtifactError> {
+        if self.tool != Tool::Npm {
+            return Ok(());
+        }
+        let mut body = bodies.open(place).map_err(|error| damaged(artifact, error.to_string()))?;
+        match bare(artifact, &mut *body)?.submodules().first() {
+            None => Ok(()),
+            Some(path) => Err(damaged(
+                artifact,
+                format!(
+                    "the commit has a submodule, `{path}`, which npm would go for: depend on a release of the package in a registry, or on a commit without submodules"
+                ),
+            )),
+        }
     }
 
     /// Says what there is of a package in place of what was asked for.
@@ -95,12 +131,6 @@ impl Npm {
         let known: BTreeSet<&str> =
             artifacts.chain(foreign).filter(|(known, _)| *known == name).map(|(_, version)| version.as_str()).collect();
         let known: Vec<&str> = known.into_iter().collect();
-        let unpinned = |(other, of): &(String, String)| other == name && version.is_none_or(|version| version == of);
-        if self.unpinned.iter().any(unpinned) {
-            return Some(format!(
-                "yarn asked for {wanted}, of which {file} has no checksum: it writes none of what is for one platform alone, so that nothing says what its bytes are. Commit its archive in the folder `.yarn/cache`, or lock by npm or pnpm."
-            ));
-        }
         let lack = match known.as_slice() {
             [] => format!("{file} does not have it"),
             known if version.is_some_and(|version| known.contains(&version)) => {
@@ -129,6 +159,16 @@ impl Native for Npm {
         self.foreign.iter().map(of).chain(paths).collect()
     }
 
+    fn loose(&self) -> Vec<usize> {
+        self.loose.clone()
+    }
+
+    fn pin(&mut self, artifact: usize, digest: &Digest) {
+        if let Some(artifact) = self.locked.artifacts.get_mut(artifact) {
+            artifact.hashes.insert(0, Hash::Sha256(*digest.as_bytes()));
+        }
+    }
+
     fn questions(&self) -> Vec<Question> {
         Vec::new()
     }
@@ -141,6 +181,10 @@ impl Native for Npm {
         let mut documents: BTreeMap<&str, Vec<Release>> = BTreeMap::new();
         let mut paths: BTreeMap<String, usize> = BTreeMap::new();
         for (place, artifact) in self.locked.artifacts.iter().enumerate() {
+            if git::is_repository(artifact) {
+                self.check_repository(artifact, bodies, place)?;
+                continue;
+            }
             let body = bodies.open(place).map_err(|source| ArtifactError {
                 artifact: format!("{} {}", artifact.name, artifact.version),
                 what: "it cannot be read".to_owned(),
@@ -173,32 +217,58 @@ impl Native for Npm {
         }
         let archives = paths.into_iter().map(|(path, place)| route(path, ARCHIVE, Body::Artifact(place)));
         let documents = documents.into_iter().map(|(path, bytes)| route(path, "application/json", Body::Bytes(bytes)));
-        Ok(Repository { routes: archives.chain(documents).collect() })
+        // It is known that these are not there.
+        let absent = self.repositories.archives().map(|path| {
+            let answer = Answer { status: 404, content_type: "text/plain".to_owned(), body: Body::Bytes(Vec::new()) };
+            Route { path, accept: None, answer }
+        });
+        Ok(Repository { routes: archives.chain(documents).chain(absent).collect() })
     }
 
     fn client(&self, base: &str) -> Client {
-        let mut client =
-            client::settings(self.tool, base, &self.replaced_host, (!self.addresses.is_empty(), self.denies));
+        let proxied = !self.addresses.is_empty() || !self.mirrored().is_empty();
+        let mut client = client::settings(self.tool, base, &self.replaced_host, (proxied, self.denies));
         if let Some(allowed) = &self.scripts {
             allowed.enforce(&mut client);
         }
+        self.repositories.enforce(&mut client);
         client
+    }
+
+    fn folders(&self) -> Vec<Folder> {
+        self.repositories.folder(&self.locked.artifacts).into_iter().collect()
+    }
+
+    fn unpack(&self, artifact: usize, body: &mut dyn ReadSeek, sink: &mut dyn Sink) -> Result<(), ArtifactError> {
+        let artifact = &self.locked.artifacts[artifact];
+        let files = bare(artifact, body)?.files().map_err(|error| damaged(artifact, error.to_string()))?;
+        for (path, bytes) in files {
+            let path = format!("{}/{path}", artifact.version);
+            let clean = |path: &str| CleanPath::parse(path).expect("it is clean");
+            let mut above = path.match_indices('/').map(|(at, _)| clean(&path[..at]));
+            let kept = above.try_for_each(|folder| sink.directory(&folder));
+            let kept = kept.and_then(|()| sink.file(&clean(&path), false, &mut bytes.as_slice()));
+            kept.map_err(|error| damaged(artifact, error.to_string()))?;
+        }
+        Ok(())
     }
 
     fn addresses(&self) -> Vec<(Address, usize)> {
         self.addresses.clone()
     }
 
+    fn mirrored(&self) -> Vec<(Address, &'static str)> {
+        let looks = matches!(self.tool, Tool::Npm | Tool::Yarn);
+        let hosts = if looks { self.repositories.hosts_of_archives() } else { Vec::new() };
+        hosts.into_iter().map(|host| (host, git::ARCHIVES)).collect()
+    }
+
     fn remarks(&self) -> Vec<String> {
         let unknown = self.scripts.iter().flat_map(|allowed| &allowed.unknown);
-        let unpinned = self.unpinned.iter().map(|(name, version)| {
-            format!("it has no checksum of {name} {version}, as yarn writes none of what is for one platform alone: it is not fetched, and has to be in `.yarn/cache` of the source where it is needed")
-        });
         unknown
             .map(|name| {
                 format!("`scripts` allows those of `{name}`, and no package of the registry has that name here")
             })
-            .chain(unpinned)
             .collect()
     }
 
@@ -236,6 +306,11 @@ impl Native for Npm {
     }
 
     fn answer_to(&self, words: &str) -> Option<String> {
+        if let Some(answer) =
+            Some(&self.repositories).filter(|all| !all.is_empty()).and_then(|all| all.answer_to(words))
+        {
+            return Some(answer);
+        }
         let (_, behind) = words.split_once("No matching version found for ")?;
         let wanted = behind.split_whitespace().next()?.trim_end_matches('.');
         let (name, version) = wanted.rsplit_once('@').filter(|(name, _)| name::is_name(name))?;
@@ -245,6 +320,18 @@ impl Native for Npm {
         }
         self.lack(name, Some(version))
     }
+}
+
+/// Reads the repository that an artifact is.
+fn bare(artifact: &Artifact, body: &mut dyn ReadSeek) -> Result<Bare, ArtifactError> {
+    let mut bytes = Vec::new();
+    body.take(MAX_PACK + 1).read_to_end(&mut bytes).map_err(|error| damaged(artifact, error.to_string()))?;
+    let commit = artifact.version.parse().map_err(|_| damaged(artifact, "it is no commit".to_owned()))?;
+    Bare::read(bytes, commit).map_err(|error| damaged(artifact, error.to_string()))
+}
+
+fn damaged(artifact: &Artifact, what: String) -> ArtifactError {
+    ArtifactError { artifact: format!("{} {}", artifact.name, artifact.version), what, source: None }
 }
 
 fn route(path: String, content_type: &str, body: Body) -> Route {

@@ -7,10 +7,12 @@ use bulla_model::{CleanPath, Platform};
 use serde_json::{Map, Value};
 
 use super::{
-    collected::{Collected, Entry, Refused},
+    collected::{Collected, Entry, Reading, Refused},
+    git::GitAddress,
     lock::{Kept, Read},
+    name,
     platform::{Machines, Words},
-    words::{self, Unserved, shortened},
+    words::{self, shortened},
     yaml::{self, Node},
 };
 use crate::dependencies::LockFileError;
@@ -24,20 +26,9 @@ const FOREIGN_FIELDS: [&str; 5] = ["cpu", "deprecated", "engines", "libc", "os"]
 /// # Errors
 /// When it is damaged, of another version, or names what cannot be served.
 pub(super) fn read(file: &CleanPath, text: &str, platform: Platform) -> Result<Read, LockFileError> {
-    let wrong = |line: u32, what: String, hint: &str| LockFileError {
-        file: file.to_string(),
-        line: Some(line),
-        what,
-        hints: vec![hint.to_owned()],
-    };
-    let tree = yaml::parse(text).map_err(|error| {
-        let hint = if text.ends_with('\n') {
-            AGAIN
-        } else {
-            "it may be cut off: take it from the repository again, or run `pnpm install`"
-        };
-        wrong(error.line, error.what, hint)
-    })?;
+    let reading = Reading { file, again: AGAIN, unpinned: AGAIN };
+    let wrong = |line, what, hint| reading.wrong(line, what, hint);
+    let tree = reading.yaml(text)?;
     let newer = version(&tree).map_err(|(line, what, hint)| wrong(line, what, hint))?;
     if let Some((key, line)) = yaml::twice(&tree) {
         let hint = "delete `pnpm-lock.yaml`'s changes of the merge, run `pnpm install`, and commit the lock file";
@@ -58,22 +49,10 @@ pub(super) fn read(file: &CleanPath, text: &str, platform: Platform) -> Result<R
         }
     }
     for (key, node) in tree.get("packages").map(Node::entries).unwrap_or_default() {
-        reader.package(key, node).map_err(|Refused { what, address }| {
-            let hint = match address {
-                Some(Unserved::Git) => "depend on a release of it in the registry, or on an archive by its address",
-                Some(Unserved::Unpinned) => {
-                    "pnpm 8 does not note what is at an address: lock with pnpm 9 or 10, or depend on a release in the registry"
-                }
-                Some(Unserved::Login) => "take the login out of the address, and put it into your own `~/.npmrc`",
-                _ => AGAIN,
-            };
-            wrong(node.line, what, hint)
-        })?;
+        reader.package(key, node).map_err(|refused| reading.refused(node.line, refused))?;
     }
     let Reader { collected, foreign, places, .. } = reader;
-    let (artifacts, addresses) = collected.finish();
-    let asked_scopes = super::lock::scopes(&artifacts, &addresses);
-    Ok(Read { artifacts, addresses, foreign, asked_scopes, places, ..Read::default() })
+    Ok(Read { foreign, places, ..collected.finish() })
 }
 
 /// Says whether a lock file is of version 9, and not of version 6.
@@ -137,12 +116,17 @@ impl Reader<'_> {
         }
         let kind = resolution.text_of("type").unwrap_or_default();
         if kind == "git" || resolution.get("repo").is_some() {
-            let repo = shortened(&bulla_model::login::without_logins(resolution.text_of("repo").unwrap_or_default()));
-            let what =
-                format!("`{}` comes from a git repository (`{repo}`), which is not served to steps yet", shortened(id));
-            return Err(Refused { what, address: Some(Unserved::Git) });
+            if is_of_a_version(id) {
+                return Err(format!("`{}` is of a version, and comes from a git repository", shortened(id)).into());
+            }
+            let text = |key: &str| resolution.text_of(key).unwrap_or_default();
+            let address = GitAddress::parse(text("repo"), text("commit"))?;
+            if let Some(name) = Some(node.text_of("name").unwrap_or(parted(id).0)).filter(|name| name::is_name(name)) {
+                self.places.insert(format!("node_modules/.pnpm/{}/node_modules/{name}", folder(id)), Kept::Other);
+            }
+            return self.collected.add_commit(&address, node.line);
         }
-        if !kind.is_empty() || resolution.get("path").is_some() {
+        if !kind.is_empty() {
             return Err(format!("`{}` is of a kind (`{}`) that is not served", shortened(id), shortened(kind)).into());
         }
         let (id_name, id_version) = parted(id);
@@ -150,7 +134,7 @@ impl Reader<'_> {
         let tarball = resolution.text_of("tarball");
         let place = |name: &str| format!("node_modules/.pnpm/{}/node_modules/{name}", folder(id));
         if tarball.is_some_and(|tarball| tarball.starts_with("file:")) {
-            if is_of_a_version(id) || !super::name::is_name(name) {
+            if is_of_a_version(id) || !name::is_name(name) {
                 return Err(
                     format!("`{}` is of a version, and comes from an archive of the source", shortened(id)).into()
                 );
@@ -183,10 +167,11 @@ impl Reader<'_> {
             self.foreign.insert((name.to_owned(), version.to_owned()), fields.chain(integrity).collect());
             return Ok(());
         }
-        let hashes = words::hashes(name, version, integrity).map_err(|what| Refused {
-            what,
-            address: tarball.filter(|_| integrity.is_none()).map(|_| Unserved::Unpinned),
-        })?;
+        // Of what is at an address, and of hosts of repositories above all, it need not note what it is: `bulla.lock` does.
+        let hashes = match integrity {
+            None if !of_registry => Vec::new(),
+            _ => words::hashes(name, version, integrity)?,
+        };
         self.collected.add(&entry, hashes)
     }
 }

@@ -129,7 +129,7 @@ fn what_is_wrong_is_named_with_its_line() {
             &format!("version: 1.0.0\n    resolution: {{integrity: {a}, tarball: 'https://h.example/a.tgz'}}"),
         ),
         one("a@1.0.0", &format!("resolution: {{integrity: {a}, tarball: 'file:a.tgz'}}")),
-        one("a@https://h.example/a.tgz", "version: 1.0.0\n    resolution: {tarball: 'https://h.example/a.tgz'}"),
+        one("a@1.0.0", &format!("resolution: {{commit: {COMMIT}, repo: 'https://h.example/a/b.git', type: git}}")),
         one(
             "a@ftp://h.example/a.tgz",
             &format!("version: 1.0.0\n    resolution: {{integrity: {a}, tarball: 'ftp://h.example/a.tgz'}}"),
@@ -142,6 +142,13 @@ fn what_is_wrong_is_named_with_its_line() {
             "a@https://h.example/a/b.git",
             "version: 1.0.0\n    resolution: {commit: abc, repo: 'https://me:word@h.example/a/b.git', type: git}",
         ),
+        one(
+            "a@https://h.example/a/b.git",
+            &format!(
+                "version: 1.0.0\n    resolution: {{commit: {COMMIT}, repo: 'https://me:word@h.example/a/b.git', type: git}}"
+            ),
+        ),
+        wrong(&new(&format!("{}\n{}", commit("a", COMMIT), commit("b", &"0".repeat(40))), "")),
         one("node@runtime:22.0.0", "version: 22.0.0\n    resolution: {type: variations, variants: []}"),
         wrong(&new(&format!("  a@1.0.0:\n    {good}\n\n  a@1.0.0:\n    {good}\n"), "")),
         wrong(&old(&format!(
@@ -155,6 +162,39 @@ fn what_is_wrong_is_named_with_its_line() {
         )),
     ];
     insta::assert_snapshot!(mistakes.join("\n"));
+}
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn commit(name: &str, commit: &str) -> String {
+    format!(
+        "  {name}@https://h.example/a/b.git#{commit}:\n    resolution: {{commit: {commit}, repo: 'https://h.example/a/b.git', type: git}}\n    version: 1.0.0\n"
+    )
+}
+
+#[test]
+fn what_has_no_hash_is_left_to_the_lock_and_what_has_one_is_not() {
+    let address = "https://h.example/a/tar.gz/0123";
+    let archive =
+        |more: &str| format!("  a@{address}:\n    resolution: {{{more}tarball: {address}}}\n    version: 1.0.0\n\n");
+    let lock = |more: &str| new(&format!("{}{}", archive(more), commit("b", COMMIT)), "");
+    let names = |npm: &Npm| {
+        let artifacts = &npm.locked().artifacts;
+        npm.loose()
+            .into_iter()
+            .map(|at| format!("{} {}", artifacts[at].name, artifacts[at].version))
+            .collect::<Vec<_>>()
+    };
+    let npm = read(&lock("")).expect("a good lock file");
+    assert_eq!(names(&npm), ["a 1.0.0", &format!("h.example/a/b {COMMIT}")]);
+    assert_eq!(npm.folders().len(), 1);
+    let client = npm.client("http://127.0.0.1:1");
+    assert_eq!(client.env.get("GIT_CONFIG_SYSTEM").map(String::as_str), Some("/run/bulla/gitconfig"));
+    let npm = read(&lock(&format!("integrity: {}, ", integrity(1)))).expect("a good lock file");
+    assert_eq!(names(&npm), [format!("h.example/a/b {COMMIT}")]);
+    let npm = read(&new(&archive(&format!("integrity: {}, ", integrity(1))), "")).expect("a good lock file");
+    assert!(names(&npm).is_empty() && npm.folders().is_empty());
+    assert!(!npm.client("http://127.0.0.1:1").env.contains_key("GIT_CONFIG_SYSTEM"), "the control");
 }
 
 #[test]

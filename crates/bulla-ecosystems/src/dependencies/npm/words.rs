@@ -18,13 +18,9 @@ pub(super) enum Source<'a> {
 /// address names.
 ///
 /// # Errors
-/// When it is an address that cannot be served: what is wrong, and whether it is that of a git repository.
+/// When it is an address that cannot be served: what is wrong, and why.
 pub(super) fn source<'u>(name: &str, version: &str, resolved: &'u str) -> Result<Source<'u>, (String, Unserved)> {
     let shown = shortened(&bulla_model::login::without_logins(resolved));
-    if resolved.starts_with("git") || resolved.ends_with(".git") || resolved.contains(".git#") {
-        let what = format!("`{name}` comes from a git repository (`{shown}`), which is not served to steps yet");
-        return Err((what, Unserved::Git));
-    }
     let web = ["http://", "https://"].iter().find_map(|scheme| resolved.strip_prefix(scheme));
     let Some(rest) = web else {
         let what = format!("`{name}` comes from `{shown}`, which is no address of http or https");
@@ -44,7 +40,7 @@ pub(super) fn source<'u>(name: &str, version: &str, resolved: &'u str) -> Result
 /// Why an address is not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unserved {
-    /// It is that of a git repository.
+    /// It is that of a git repository, or names no commit of it.
     Git,
     /// It has a login.
     Login,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bulla_model::CleanPath;
 
 use super::{
-    collected::{Collected, Entry, Refused},
+    collected::{Collected, Entry, Reading, Refused},
+    git::GitAddress,
     lock::Read,
     words::{self, Unserved, shortened},
 };
@@ -26,12 +27,12 @@ struct Block<'a> {
 /// # Errors
 /// When it is damaged, or names what cannot be served.
 pub(super) fn read(file: &CleanPath, text: &str) -> Result<Read, LockFileError> {
-    let wrong = |line: u32, what: String, hint: &str| LockFileError {
-        file: file.to_string(),
-        line: Some(line),
-        what,
-        hints: vec![hint.to_owned()],
+    let reading = Reading {
+        file,
+        again: AGAIN,
+        unpinned: "delete the entry, run `yarn install` with yarn 1.10 or newer, which writes `integrity`, and commit the lock file",
     };
+    let wrong = |line, what, hint| reading.wrong(line, what, hint);
     if let Some(line) = words::conflict(text) {
         let hint = "run `yarn install`, which resolves conflicts in its lock file, and commit it";
         return Err(wrong(line, "here is a conflict of a merge that nobody resolved".to_owned(), hint));
@@ -54,21 +55,9 @@ pub(super) fn read(file: &CleanPath, text: &str) -> Result<Read, LockFileError> 
                 ));
             }
         }
-        entry(&block, &mut collected).map_err(|(line, Refused { what, address })| {
-            let hint = match address {
-                Some(Unserved::Git) => "depend on a release of it in the registry, or on an archive by its address",
-                Some(Unserved::Login) => "take the login out of `resolved`, and put it into your own `~/.npmrc`",
-                Some(Unserved::Unpinned) => {
-                    "delete the entry, run `yarn install` with yarn 1.10 or newer, which writes `integrity`, and commit the lock file"
-                }
-                _ => AGAIN,
-            };
-            wrong(line, what, hint)
-        })?;
+        entry(&block, &mut collected).map_err(|(line, refused)| reading.refused(line, refused))?;
     }
-    let (artifacts, addresses) = collected.finish();
-    let asked_scopes = super::lock::scopes(&artifacts, &addresses);
-    Ok(Read { artifacts, addresses, asked_scopes, ..Read::default() })
+    Ok(collected.finish())
 }
 
 /// Parts a lock file into its entries: what stands at the margin begins one, and of what is further in, the fields with two blanks count.
@@ -142,6 +131,10 @@ fn entry(block: &Block<'_>, collected: &mut Collected) -> Result<(), (u32, Refus
         None if local(range) => return Ok(()),
         _ => {}
     }
+    if let Some(address) = field("resolved").and_then(|(address, _)| GitAddress::of(address)) {
+        let added = address.and_then(|address| collected.add_commit(&address, block.line));
+        return added.map_err(|refused| (line_of("resolved"), refused));
+    }
     // Another name is one that the project gave to it.
     let name = range.strip_prefix("npm:").map_or(name, |real| parted(real).0);
     let version = field("version").map(|(version, _)| version).unwrap_or_default();
@@ -151,11 +144,12 @@ fn entry(block: &Block<'_>, collected: &mut Collected) -> Result<(), (u32, Refus
         (line_of(key), refused)
     })?;
     let integrity = field("integrity").map(|(integrity, _)| integrity);
-    let hashes = words::hashes(name, version, integrity).map_err(|what| {
-        let git = matches!(source, words::Source::Url(_)) && integrity.is_none();
-        let address = if git { Unserved::Git } else { Unserved::Unpinned };
-        (line_of("integrity"), Refused { what, address: Some(address) })
-    })?;
+    let hashes = match (source, integrity) {
+        // Of what is at an address yarn notes a SHA-1 at most: `bulla.lock` has more.
+        (words::Source::Url(_), None) => Vec::new(),
+        _ => words::hashes(name, version, integrity)
+            .map_err(|what| (line_of("integrity"), Refused { what, address: Some(Unserved::Unpinned) }))?,
+    };
     collected.add(&entry, hashes).map_err(|refused| (block.line, refused))
 }
 

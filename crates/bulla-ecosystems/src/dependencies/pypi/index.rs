@@ -98,7 +98,7 @@ pub(super) fn kept(files: &[Listed]) -> Vec<u8> {
     let files = files.iter().map(|listed| {
         let url = match &listed.place {
             Place::Registry(path) if !path.starts_with('/') && !has_scheme(path) => format!("../{path}"),
-            Place::Registry(reference) | Place::Url(reference) => reference.clone(),
+            place => place.text().to_owned(),
         };
         let hashes: BTreeMap<&str, String> =
             listed.hashes.iter().map(|hash| (package::algorithm(hash), package::hex(hash))).collect();

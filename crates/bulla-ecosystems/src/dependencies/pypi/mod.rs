@@ -145,7 +145,7 @@ impl Pypi {
         for artifact in &pypi.locked.artifacts {
             let of = |place: &Place| match place {
                 Place::Url(url) => Address::parse(url).ok(),
-                Place::Registry(_) => None,
+                Place::Registry(_) | Place::Git { .. } => None,
             };
             let key = [&artifact.name, &artifact.version, &artifact.file].map(String::clone);
             pypi.addresses.insert(key, artifact.places.iter().filter_map(of).collect());

@@ -153,6 +153,7 @@ pub(super) fn algorithm(hash: &Hash) -> &'static str {
         Hash::Sha256(_) => "sha256",
         Hash::Sha512(_) | Hash::YarnZip(_) => "sha512",
         Hash::GoZip(_) | Hash::GoMod(_) => "h1",
+        Hash::GitCommit(_) => "sha1",
     }
 }
 
@@ -161,6 +162,7 @@ pub(super) fn hex(hash: &Hash) -> String {
     let bytes: &[u8] = match hash {
         Hash::Sha256(bytes) | Hash::GoZip(bytes) | Hash::GoMod(bytes) => bytes,
         Hash::Sha512(bytes) | Hash::YarnZip(bytes) => bytes,
+        Hash::GitCommit(bytes) => bytes,
     };
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -257,6 +257,7 @@ fn build(
     };
     let wishes = Wishes {
         clean: locked && !options.allow_dirty,
+        may_pin: !locked,
         jobs: options.jobs.map(usize::from),
         platforms: options.platform.iter().copied().collect(),
         target: options.target.clone(),

@@ -70,7 +70,7 @@ impl Git<'_> {
     fn warn_of<'p>(&self, taken: &Taken<'_>, what: &str, paths: impl ExactSizeIterator<Item = &'p CleanPath>) {
         let count = paths.len();
         for first in paths.take(1) {
-            self.session.warn(&format!("the source {} has {count} {what}, the first is {first}", taken.name));
+            self.session.warn(&format!("{} has {count} {what}, the first is {first}", taken.what.replace('`', "")));
         }
     }
 
@@ -92,7 +92,7 @@ impl Git<'_> {
                 _ => found(grown, &path),
             };
             let url = url.map_err(|error| taken.failed(error))?;
-            let module = Taken { name: taken.name, url: &url };
+            let module = Taken { what: taken.what, url: &url };
             let mut remote = Remote::open(self, &module, &url)?;
             let wanted = remote.wanted(&commit, &GitRevision::Commit(commit));
             let pack = self.pack(&module, &mut remote, &wanted, progress)?;

@@ -27,7 +27,7 @@ impl Git<'_> {
             }
         }
         for (url, pointers) in wanted {
-            let repository = Taken { name: taken.name, url };
+            let repository = Taken { what: taken.what, url };
             for some in pointers.chunks(lfs::AT_ONCE) {
                 for place in self.places(&repository, some)? {
                     self.session.interrupt.check()?;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bulla_build::event::{Activity, ActivityId, Ending, Event};
 use bulla_ecosystems::git::{
-    Commit, GitError, Kind, Pack, Tag,
+    Bare, Commit, GitError, Kind, Pack, Tag,
     signed::{self, Signed, SignedError},
 };
 use bulla_model::{
@@ -31,8 +31,8 @@ const MAX_TAGS: usize = 8;
 /// Says why a commit cannot be pinned.
 #[derive(Debug, thiserror::Error)]
 enum GitSourceError {
-    #[error("taking the source `{name}` from {url}")]
-    Git { name: Name, url: String, source: GitError },
+    #[error("taking {what} from {url}")]
+    Git { what: String, url: String, source: GitError },
     #[error("the source `{name}` from {url} cannot be trusted")]
     Signature { name: Name, url: String, source: SignedError },
 }
@@ -61,15 +61,15 @@ pub(crate) struct Git<'a> {
     ssh: SshConfig,
 }
 
-/// A source that is being taken.
+/// What is being taken, in words: a source, or a commit that a lock file names.
 struct Taken<'a> {
-    name: &'a Name,
+    what: &'a str,
     url: &'a str,
 }
 
 impl Taken<'_> {
     fn failed(&self, source: GitError) -> GitSourceError {
-        GitSourceError::Git { name: self.name.clone(), url: self.url.to_owned(), source }
+        GitSourceError::Git { what: self.what.to_owned(), url: self.url.to_owned(), source }
     }
 }
 
@@ -83,7 +83,18 @@ struct Peeled {
 impl<'a> Git<'a> {
     /// Makes one that keeps what comes in the store.
     pub(crate) fn new(session: &'a Session, store: Store) -> Result<Self> {
-        let client = ops::network::client(session, &Apt::read(session)?)?;
+        Self::with(session, store, &Apt::read(session)?)
+    }
+
+    /// Makes one that asks over HTTP as nobody: for addresses that a stranger may have chosen.
+    pub(crate) fn as_nobody(session: &'a Session, store: Store) -> Result<Self> {
+        let mut machine = Apt::read(session)?;
+        machine.credentials.clear();
+        Self::with(session, store, &machine)
+    }
+
+    fn with(session: &'a Session, store: Store, machine: &Apt) -> Result<Self> {
+        let client = ops::network::client(session, machine)?;
         Ok(Self { session, store, client, ssh: ops::network::ssh(session)? })
     }
 
@@ -101,7 +112,8 @@ impl<'a> Git<'a> {
     /// When they are not there, or have another SHA-256 than the lock says.
     pub(crate) fn fetch(&self, name: &Name, pin: &GitPin) -> Result<()> {
         self.told(name, |progress| {
-            let taken = Taken { name, url: &pin.url };
+            let what = format!("the source `{name}`");
+            let taken = Taken { what: &what, url: &pin.url };
             let mut remote = Remote::open(self, &taken, &pin.url)?;
             let wanted = remote.wanted(&pin.commit, &pin.asked);
             let pack = self.pack(&taken, &mut remote, &wanted, progress)?;
@@ -110,6 +122,19 @@ impl<'a> Git<'a> {
             let (files, _) = self.check_out(&taken, pack, &commit, &modules, pin.lfs, progress)?;
             self.keep(&files, Some(&pin.digest)).map(|_| ())
         })
+    }
+
+    /// Gives the files of a commit that a lock file names, as a repository of that alone.
+    ///
+    /// # Errors
+    /// When it is not there, or damaged.
+    pub(crate) fn bare(&self, what: &str, url: &str, commit: &GitId) -> Result<Bare> {
+        self.session.interrupt.check()?;
+        let taken = Taken { what, url };
+        let mut remote = Remote::open(self, &taken, url)?;
+        let wanted = remote.wanted(commit, &GitRevision::Commit(*commit));
+        let pack = self.pack(&taken, &mut remote, &wanted, &|_| ())?;
+        Ok(Bare::of(pack, *commit).map_err(|error| taken.failed(error))?)
     }
 
     fn told<T>(&self, name: &Name, work: impl FnOnce(&dyn Fn(u64)) -> Result<T>) -> Result<T> {
@@ -131,7 +156,8 @@ impl<'a> Git<'a> {
         source: &GitSource,
         progress: &dyn Fn(u64),
     ) -> Result<GitPin> {
-        let taken = Taken { name, url: &source.url };
+        let what = format!("the source `{name}`");
+        let taken = Taken { what: &what, url: &source.url };
         let keys = match &source.trust {
             GitTrust::Signature { key } => Some((key, read_keys(project, name, key)?)),
             GitTrust::Commit | GitTrust::FirstUse { .. } => None,

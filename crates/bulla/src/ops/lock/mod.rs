@@ -4,6 +4,7 @@ mod changes;
 mod gits;
 mod images;
 pub(super) mod keys;
+mod loose;
 mod remember;
 mod resolve;
 mod signatures;
@@ -18,7 +19,12 @@ use bulla_model::{
 };
 
 use self::resolve::Resolved;
-pub(super) use self::{changes::described, remember::Dates, resolve::now};
+pub(super) use self::{
+    changes::described,
+    loose::{add_loose, drop_loose},
+    remember::Dates,
+    resolve::now,
+};
 use super::project::{self, Project};
 use crate::{
     error::{CliError, CommandError, Result},
@@ -37,6 +43,13 @@ pub(crate) enum Update {
     Packages(Vec<String>),
     /// All.
     Everything,
+}
+
+impl Update {
+    /// Says whether something is named by itself.
+    fn names(&self, name: &str) -> bool {
+        matches!(self, Self::Packages(names) if names.iter().any(|known| known == name))
+    }
 }
 
 /// How a lock is made.
@@ -133,6 +146,8 @@ pub(crate) fn ensure(session: &Session, project: &Project, wish: &Wish) -> Resul
     lock.images = images::resolve(session, project, old.as_ref(), &wish.update)?;
     lock.observed = old.as_ref().map(|old| old.observed.clone()).unwrap_or_default();
     lock.observed.retain(|key, _| key.is_of(&project.spec));
+    lock.loose = old.as_ref().map(|old| old.loose.clone()).unwrap_or_default();
+    lock.loose.retain(|key, _| key.is_of(&project.spec) && !wish.update.names(&key.name));
     lock.settle();
     session.interrupt.check()?;
     write(&project.lock_path, &lock)?;
@@ -203,6 +218,7 @@ pub(crate) fn knows(lock: Option<&Lock>, name: &str) -> bool {
         lock.packages.keys().any(|key| key.name == *name)
             || lock.sources.keys().any(|key| key.as_str() == name)
             || lock.images.keys().any(|key| images::is_meant(&key.reference, name))
+            || lock.loose.keys().any(|key| key.name == *name)
     })
 }
 

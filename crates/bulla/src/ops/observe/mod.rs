@@ -85,9 +85,9 @@ pub(crate) fn run(session: &Session, project: &Project, named: &[Name], budget: 
     let pins = build::pins_for(&lock, &plans, &wishes);
     let others = Tiers::open(session, project)?;
     build::fetch_for(session, &store, project, &pins, others.as_ref())?;
-    let (journal, secrets, own) = (Journal::default(), Secrets::default(), Own::new(session, &store));
+    let (journal, secrets, own) = (Journal::default(), Secrets::default(), Own::new(session, &store, true));
     let registries = Registries {
-        dependencies: Dependencies::new(session, &store),
+        dependencies: Dependencies::new(session, &store, true),
         store: &store,
         budget,
         books: books(session, &stages, project, wish)?,
@@ -96,6 +96,7 @@ pub(crate) fn run(session: &Session, project: &Project, named: &[Name], budget: 
         build.observe(Observing { stages: &stages, passage: &registries })
     })?;
     session.interrupt.check()?;
+    lock.loose.extend(own.pinned());
     let mut said = Vec::new();
     for (key, book) in &registries.books {
         let now = book.answers();
