@@ -87,6 +87,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("wheel", pypi::wheel),
     ("maven_path", modules::maven_path),
     ("apt_path", modules::apt_path),
+    ("pypi_offer", pypi::offer),
 ];
 
 /// Finds a target by its name.

@@ -40,6 +40,7 @@ mod pnpm;
 mod proxy;
 mod pypi;
 mod pypi_attacks;
+mod pypi_builds;
 mod referrers;
 mod registry;
 mod registry_attacks;
