@@ -162,3 +162,22 @@ fn nothing_but_pages_of_names_and_files_that_they_list_is_asked_for() {
     assert_eq!(asked, [maker.path(), "/simple/maker/".to_owned()]);
     assert!(project.read("bulla.lock").contains("maker-1.0-py3-none-any.whl"));
 }
+
+#[test]
+fn what_cannot_be_observed_is_said_with_what_to_do() {
+    let environment = TestEnvironment::new(env!("CARGO_BIN_EXE_bulla"));
+    let [made, ..] = packages();
+    let ran = environment
+        .run(&of("{npm: package-lock.json, build-dependencies: observed}", &["true"], &made), &["check"])
+        .failure(3);
+    assert!(ran.stderr.contains("only packages of Python have build dependencies of their own"), "{}", ran.stderr);
+    // Nobody answers at the addresses that a lock file names while it is observed.
+    let test = "an index of requirements while it is observed";
+    let Some(world) = python_world(test) else { return };
+    let lock = format!("--index-url https://index.example/simple\n{}", requirements(&[&made]));
+    let project = project(OBSERVED, &["true"], &[("requirements.txt", lock)]);
+    let ran = observe(&world.environment, &project, &[]).failure(3);
+    for words in ["while a stage is observed there is no proxy", "build-requirements.in"] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+}
