@@ -74,7 +74,7 @@ impl Offer {
         html(&format!("Links for {}", self.name), &links.collect::<String>())
     }
 
-    /// Says where a file is and what its bytes are, by the path that [`asked`] gives.
+    /// Says where a file is and what its bytes are, by the path that [`observe::asked`](super::super::observe::asked) gives.
     pub fn file(&self, path: &str) -> Option<(&Place, Digest)> {
         let [name, version, file] = parts(path)?;
         let offered = self.files.get(file)?;
