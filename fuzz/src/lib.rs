@@ -90,6 +90,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("gradle_lock", modules::gradle_lock),
     ("gradle_metadata", modules::gradle_metadata),
     ("apt_path", modules::apt_path),
+    ("pypi_offer", pypi::offer),
 ];
 
 /// Finds a target by its name.

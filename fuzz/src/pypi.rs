@@ -6,10 +6,10 @@ use std::{
 };
 
 use bulla_ecosystems::dependencies::{
-    Artifact, Bodies, Files, Hash, LockFileError, Native, Place, ReadSeek,
+    Artifact, Bodies, Files, Hash, LockFileError, Native, Place, ReadSeek, observe,
     pypi::{self, Pypi, Stage},
 };
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, Ecosystem};
 
 /// A source of one file.
 #[derive(Debug)]
@@ -88,6 +88,26 @@ pub(crate) fn simple_index(bytes: &[u8]) {
                 assert!(!file.contains('/') && !places.is_empty(), "{file} {places:?}");
             }
         }
+    }
+}
+
+/// The page of an index, of which one is made for a client that is observed: all of its references lead to the loopback, to files that it lists.
+pub(crate) fn offer(bytes: &[u8]) {
+    if let Ok(offer) = pypi::Offer::read("maker", bytes) {
+        let page = offer.page();
+        for reference in page.split("<a ").skip(1) {
+            let reference = reference.strip_prefix("href=\"../../").and_then(|rest| rest.split('#').next());
+            let path = format!("/pypi/{}", reference.expect("it leads to the loopback").replace("%2B", "+"));
+            // One that is too long is refused when it is asked for.
+            if let Ok(asked) = observe::asked(Ecosystem::Pypi, &path) {
+                assert!(offer.file(&asked.path).is_some(), "{path}");
+            }
+        }
+    }
+    if let Ok(asked) = observe::asked(Ecosystem::Pypi, crate::text(bytes)) {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+!".contains(&byte);
+        assert!(asked.path.bytes().all(plain) && asked.path.len() <= observe::MAX_PATH);
+        assert!(!asked.path.starts_with('/') && !asked.path.contains("//") && !asked.path.contains("/../"));
     }
 }
 

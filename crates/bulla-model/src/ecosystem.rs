@@ -64,6 +64,11 @@ impl Ecosystem {
         matches!(self, Self::Maven | Self::Apt)
     }
 
+    /// Says whether something of its projects can be observed: all that is not in a lock file, or what building takes beside one.
+    pub const fn can_be_observed(self) -> bool {
+        self.is_observed() || matches!(self, Self::Pypi)
+    }
+
     /// Finds an ecosystem by its name in the spec.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|ecosystem| ecosystem.name() == name)

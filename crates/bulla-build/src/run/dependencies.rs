@@ -66,6 +66,21 @@ pub(crate) struct LockFile {
     /// Where else its client looks for parts of the repository.
     mirrored: Vec<(Address, &'static str)>,
     prepared: Mutex<Option<Arc<Prepared>>>,
+    /// Whether some of it has no pins but observed ones.
+    observed: bool,
+}
+
+/// A lock file has addresses that its client goes to, and nothing answers there while a step is observed.
+fn unproxied(file: String) -> LockFileError {
+    LockFileError {
+        file,
+        line: None,
+        what: "its client goes to the addresses that it has, and while a stage is observed there is no proxy that answers for them".to_owned(),
+        hints: vec![
+            "install by a file without addresses: `uv export --frozen --format requirements-txt --output-file requirements.txt`, and name that".to_owned(),
+            "or lock what building takes: `pip-compile --generate-hashes build-requirements.in`, and name that too".to_owned(),
+        ],
+    }
 }
 
 /// What a lock file names, and what that was.
@@ -146,7 +161,11 @@ impl Stages<'_> {
                 let message = format!("{dependency}: {remark}");
                 self.context.observer.event(&Event::Warning { message: &message });
             }
-            let file = Arc::new(LockFile::new(dependency.to_string(), native, &dependency.scripts));
+            let file = LockFile::new(dependency.to_string(), native, &dependency.scripts);
+            let file = Arc::new(LockFile { observed: dependency.is_observed(*ecosystem), ..file });
+            if file.observed && file.proxied && self.context.observing.is_some_and(|all| all.covers(stage)) {
+                return Err(unproxied(file.title.clone()).into());
+            }
             known.insert(key, Arc::clone(&file));
             files.push(file);
         }
@@ -176,7 +195,7 @@ impl Stages<'_> {
         ecosystem: Ecosystem,
         dependency: &Dependency,
     ) -> Result<Arc<Observed>, LockFileError> {
-        if !ecosystem.is_observed() {
+        if !dependency.is_observed(ecosystem) {
             return Ok(Arc::default());
         }
         let name = &stage.name;
@@ -256,7 +275,7 @@ impl LockFile {
         }
         let digest = Digest::of(&pins);
         let (native, prepared) = (Mutex::new(native), Mutex::default());
-        Self { title, ecosystem, native, pins, digest, client, proxied, mirrored, prepared }
+        Self { title, ecosystem, native, pins, digest, client, proxied, mirrored, prepared, observed: false }
     }
 
     /// Has everything that it names, and nothing is done twice.
@@ -614,7 +633,7 @@ pub(crate) fn refused(files: &[Arc<LockFile>], report: &Report) -> Vec<Refused> 
 
 /// Gives the registries of which nothing but observed answers is pinned.
 pub(crate) fn observed(files: &[Arc<LockFile>]) -> BTreeSet<String> {
-    let all = files.iter().map(|file| file.ecosystem).filter(|ecosystem| ecosystem.is_observed());
+    let all = files.iter().filter(|file| file.observed).map(|file| file.ecosystem);
     all.map(|ecosystem| ecosystem.to_string()).collect()
 }
 

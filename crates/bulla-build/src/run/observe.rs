@@ -12,7 +12,7 @@ use std::{
 
 use bulla_model::{
     plan::PlannedStage,
-    spec::{Name, StepRef},
+    spec::{Name, StepRef, observed},
 };
 use bulla_sandbox::{Connection, Launcher, Serve};
 use bulla_serve::{Report, Server, Table};
@@ -49,7 +49,7 @@ pub trait Passing: Serve {
 impl Observing<'_> {
     /// Says whether a stage's steps are observed.
     pub(crate) fn covers(&self, stage: &PlannedStage) -> bool {
-        self.stages.contains(&stage.name) && stage.dependencies.keys().any(|ecosystem| ecosystem.is_observed())
+        self.stages.contains(&stage.name) && observed(&stage.dependencies).next().is_some()
     }
 }
 

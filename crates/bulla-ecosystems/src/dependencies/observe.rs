@@ -5,7 +5,7 @@
 
 use bulla_model::{Ecosystem, lock::Answers};
 
-use super::{apt, maven};
+use super::{apt, maven, pypi};
 
 /// The longest path that is asked for, in bytes.
 pub const MAX_PATH: usize = 512;
@@ -37,6 +37,8 @@ pub struct Asked {
 pub enum Wanted {
     /// A file, and how it is checked.
     File(Check),
+    /// A document of the registry, of which one is made that leads to the loopback. It is not pinned: the files are.
+    Page,
     /// The SHA-1 of the file at a path: made of that, and never asked for.
     Sha1(String),
     /// Another checksum, which clients do without: there is none.
@@ -50,6 +52,8 @@ pub enum Check {
     Sha1Beside,
     /// By what its archive has signed ([`apt::Archive`]), which also says whether there may be such a thing.
     Signed,
+    /// By the hash that the registry's page lists ([`pypi::Offer`]).
+    Listed,
 }
 
 /// Says what a path of the step's loopback asks for, where it has the shape of a client's request.
@@ -60,7 +64,8 @@ pub fn asked(ecosystem: Ecosystem, path: &str) -> Result<Asked, &'static str> {
     match ecosystem {
         Ecosystem::Maven => maven::asked(path),
         Ecosystem::Apt => apt::asked(path),
-        Ecosystem::Npm | Ecosystem::Pypi | Ecosystem::Cargo | Ecosystem::Go | Ecosystem::Gradle => {
+        Ecosystem::Pypi => pypi::asked(path),
+        Ecosystem::Npm | Ecosystem::Cargo | Ecosystem::Go | Ecosystem::Gradle => {
             Err("packages of this kind are pinned by a lock file, and nothing of them is observed")
         }
     }

@@ -23,7 +23,7 @@ pub struct ObservedKey {
 impl ObservedKey {
     /// Says whether a spec has a stage with such dependencies.
     pub fn is_of(&self, spec: &Spec) -> bool {
-        spec.stages.get(&self.stage).is_some_and(|stage| stage.dependencies.contains_key(&self.ecosystem))
+        spec.stages.get(&self.stage).is_some_and(|stage| stage.observed().any(|ecosystem| ecosystem == self.ecosystem))
     }
 }
 

@@ -56,7 +56,12 @@ pub struct Stage {
 impl Stage {
     /// Says whether some of its dependencies have no pins but observed ones.
     pub fn is_observed(&self) -> bool {
-        self.dependencies.keys().any(|ecosystem| ecosystem.is_observed())
+        self.observed().next().is_some()
+    }
+
+    /// Gives the ecosystems of those.
+    pub fn observed(&self) -> impl Iterator<Item = Ecosystem> {
+        observed(&self.dependencies)
     }
 
     /// Gives the stages that must be done before this one; a stage may come more than once.
@@ -67,6 +72,12 @@ impl Stage {
         };
         base.into_iter().chain(self.copy.iter().map(|copy| &copy.from.stage))
     }
+}
+
+/// Gives the ecosystems of which some dependencies have no pins but observed ones.
+pub fn observed(dependencies: &BTreeMap<Ecosystem, Vec<Dependency>>) -> impl Iterator<Item = Ecosystem> {
+    let is = |(ecosystem, all): &(&Ecosystem, &Vec<Dependency>)| all.iter().any(|one| one.is_observed(**ecosystem));
+    dependencies.iter().filter(is).map(|(ecosystem, _)| *ecosystem)
 }
 
 /// On which platform the steps of a stage run, and for which.
@@ -142,6 +153,34 @@ pub struct Dependency {
     /// What becomes of the scripts of its packages.
     #[serde(skip_serializing_if = "InstallScripts::is_run")]
     pub scripts: InstallScripts,
+    /// What says which packages building from source takes.
+    #[serde(skip_serializing_if = "BuildDependencies::is_locked")]
+    pub build: BuildDependencies,
+}
+
+impl Dependency {
+    /// Says whether something of it has no pins but observed ones.
+    pub fn is_observed(&self, ecosystem: Ecosystem) -> bool {
+        ecosystem.is_observed() || !self.build.is_locked()
+    }
+}
+
+/// What says which packages building others from source takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildDependencies {
+    /// Lock files, as of all others.
+    #[default]
+    Locked,
+    /// What was observed of the stage.
+    Observed,
+}
+
+impl BuildDependencies {
+    /// Says whether lock files have them.
+    pub const fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked)
+    }
 }
 
 /// What names packages that a stage depends on.

@@ -28,7 +28,7 @@ Examples:
   bulla lock --update openssl move one package, and what must move with it
   bulla lock --update registry.example/team/base
                               move one image that the spec starts from
-  bulla lock --observe build  run the stage once, and pin what it asks registries for (Maven, apt)
+  bulla lock --observe build  run the stage once, and pin what it asks registries for
   bulla lock --member services/shop --update
                               one member of a workspace alone";
 

@@ -62,7 +62,7 @@ pub(crate) struct Known {
 
 impl Known {
     /// Says where a place is. What a lock file chose itself is asked as nobody, and is no place of this machine.
-    fn find(&self, package: &str, place: &Place) -> Result<Vec<Found>> {
+    pub(crate) fn find(&self, package: &str, place: &Place) -> Result<Vec<Found>> {
         match place {
             Place::Registry(path) => self.registries.find(package, path),
             Place::Url(text) => Ok(vec![self.registries.at(Url::parse(text).map_err(NetError::from)?)]),

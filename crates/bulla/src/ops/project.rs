@@ -170,9 +170,9 @@ pub(crate) fn refuse_loose_stages(project: &Project, target: Option<&Name>) -> R
         if !stage.cache.is_empty() && stage.locked_cache.is_none() {
             return Err(CacheWhenLocked { stage: name.clone() }.into());
         }
-        let observed = stage.dependencies.keys().find(|ecosystem| ecosystem.is_observed());
+        let observed = stage.observed().next();
         if let Some(ecosystem) = observed.filter(|_| stage.locked_observed.is_none()) {
-            return Err(ObservedWhenLocked { stage: name.clone(), ecosystem: *ecosystem }.into());
+            return Err(ObservedWhenLocked { stage: name.clone(), ecosystem }.into());
         }
         let more: Vec<&Name> = stage.needs().filter(|need| !wanted.contains(need)).collect();
         wanted.extend(more);

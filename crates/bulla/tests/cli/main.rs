@@ -44,6 +44,7 @@ mod poetry;
 mod proxy;
 mod pypi;
 mod pypi_attacks;
+mod pypi_builds;
 mod referrers;
 mod registry;
 mod registry_attacks;

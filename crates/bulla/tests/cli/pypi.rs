@@ -34,7 +34,7 @@ pub(super) fn use_index(environment: &TestEnvironment, index: &PythonIndex) {
 }
 
 /// The step that installs what a file of requirements has.
-fn install(file: &str) -> String {
+pub(super) fn install(file: &str) -> String {
     format!("python3 {PIP} install -q --no-compile --target out --require-hashes -r {file}")
 }
 

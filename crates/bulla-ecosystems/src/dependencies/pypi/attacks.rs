@@ -223,7 +223,7 @@ fn denied_scripts_leave_source_packages_out_unless_they_are_allowed() {
     let all = Released::new("speedups", "1.0", &SPEEDUPS);
     let deny = |allow: &[&str], pythons: Pythons| {
         let allow = allow.iter().map(|&name| name.to_owned()).collect();
-        let stage = Stage { pythons, scripts: InstallScripts::Deny { allow } };
+        let stage = Stage { pythons, scripts: InstallScripts::Deny { allow }, ..Stage::default() };
         let path = CleanPath::parse("requirements.txt").expect("a path");
         let mut pypi = Pypi::read(&Source::of(&[("requirements.txt", &all.required())]), &path, &stage)?;
         let question = pypi.questions().remove(0);

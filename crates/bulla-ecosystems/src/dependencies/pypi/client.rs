@@ -196,7 +196,9 @@ fn unlocked(pypi: &Pypi, name: &str) -> String {
             return told;
         }
         let files = match &package.pins {
-            Pins::Files(files) => files.iter().map(|file| file.file.as_str()).take(3).collect::<Vec<_>>().join(", "),
+            Pins::Files(files) | Pins::Observed(files) => {
+                files.iter().map(|file| file.file.as_str()).take(3).collect::<Vec<_>>().join(", ")
+            }
             Pins::Hashes(_) => String::new(),
         };
         return format!(
@@ -213,10 +215,17 @@ fn unlocked(pypi: &Pypi, name: &str) -> String {
         .map(|artifact| artifact.file.as_str())
         .collect();
     match built.as_slice() {
+        _ if pypi.observed.is_some() => format!(
+            "a client asked for {name}, which {lock} does not have, nor was it asked for when the stage was observed. When that is to build something \
+             from source, run `bulla lock --observe {}`, look at what is new, and build again. Otherwise: {}",
+            pypi.observed.as_deref().unwrap_or_default(),
+            lock_again(pypi)
+        ),
         [] => format!("a client asked for {name}, which {lock} does not have. {}", lock_again(pypi)),
         built => format!(
             "a client asked for {name}, which {lock} does not have. When that is to build {} from source: what building needs \
-             (`build-system.requires` of its pyproject.toml) is in no lock file of what is installed. Write it to `build-requirements.in`, run \
+             (`build-system.requires` of its pyproject.toml) is in no lock file of what is installed. Have it found out by `bulla lock --observe`: \
+             `dependencies: [{{pypi: {lock}, build-dependencies: observed}}]`. Or write it to `build-requirements.in`, run \
              `pip-compile --generate-hashes build-requirements.in`, and name that too: `dependencies: [{{pypi: {lock}}}, {{pypi: build-requirements.txt}}]`. \
              Otherwise: {}",
             built.iter().take(3).copied().collect::<Vec<_>>().join(" or "),

@@ -24,6 +24,17 @@ pub(super) struct Listed {
     pub(super) file: String,
     pub(super) place: Place,
     pub(super) hashes: Vec<Hash>,
+    /// The Pythons that it is for, as the page says it.
+    pub(super) requires_python: Option<String>,
+    /// Whether it was withdrawn (PEP 592).
+    pub(super) yanked: bool,
+}
+
+/// What a page says of a file beside its hashes.
+#[derive(Debug, Default)]
+struct Beside {
+    requires_python: Option<String>,
+    yanked: bool,
 }
 
 /// What a page has.
@@ -48,10 +59,14 @@ struct Meta {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Entry {
     filename: String,
     url: String,
     hashes: BTreeMap<String, String>,
+    requires_python: Option<String>,
+    /// `false`, `true` or a reason.
+    yanked: Option<serde_json::Value>,
 }
 
 /// Reads the page of a package. Only files are kept of which a hash is wanted.
@@ -70,7 +85,11 @@ pub(super) fn read(bytes: &[u8], name: &str, wanted: &dyn Fn(&Hash) -> bool) -> 
             for entry in document.files {
                 let hashes =
                     entry.hashes.iter().filter_map(|(algorithm, digits)| Hash::from_hex(algorithm, digits).ok());
-                take(&mut page, name, Some(entry.filename), &entry.url, None, hashes.collect(), wanted);
+                let yanked =
+                    !matches!(entry.yanked, None | Some(serde_json::Value::Bool(false) | serde_json::Value::Null));
+                let beside = Beside { requires_python: entry.requires_python, yanked };
+                let hashes = hashes.collect();
+                take(&mut page, name, (Some(entry.filename), beside), (&entry.url, None), hashes, wanted);
             }
         }
         Some(b'<') => {
@@ -83,7 +102,9 @@ pub(super) fn read(bytes: &[u8], name: &str, wanted: &dyn Fn(&Hash) -> bool) -> 
                     let words = fragment.split('&').filter_map(|word| word.split_once('='));
                     let hashes =
                         words.filter_map(|(algorithm, digits)| Hash::from_hex(algorithm, digits).ok()).collect();
-                    take(&mut page, name, None, plain, base.as_deref(), hashes, wanted);
+                    let requires_python = attribute(attributes, "data-requires-python");
+                    let beside = Beside { requires_python, yanked: attribute(attributes, "data-yanked").is_some() };
+                    take(&mut page, name, (None, beside), (plain, base.as_deref()), hashes, wanted);
                 }
                 _ => {}
             });
@@ -111,9 +132,8 @@ pub(super) fn kept(files: &[Listed]) -> Vec<u8> {
 fn take(
     page: &mut Page,
     name: &str,
-    file: Option<String>,
-    reference: &str,
-    base: Option<&str>,
+    (file, beside): (Option<String>, Beside),
+    (reference, base): (&str, Option<&str>),
     hashes: Vec<Hash>,
     wanted: &dyn Fn(&Hash) -> bool,
 ) {
@@ -125,7 +145,8 @@ fn take(
     let Some(place) = place(name, reference, base) else { return };
     let last = || unescaped(reference.split(['?', '#']).next()?.rsplit('/').next()?);
     if let Some(file) = file.or_else(last) {
-        page.files.push(Listed { file, place, hashes });
+        let Beside { requires_python, yanked } = beside;
+        page.files.push(Listed { file, place, hashes, requires_python, yanked });
     }
 }
 

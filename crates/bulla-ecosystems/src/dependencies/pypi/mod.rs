@@ -9,6 +9,7 @@
 //! must not have foreign code run that would not have run. The other lock files say addresses; [`Native::offers`] finds the same files in the
 //! registry of the user.
 
+mod build;
 mod client;
 mod contents;
 mod index;
@@ -30,18 +31,22 @@ mod poetry_tests;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bulla_model::{Address, CleanPath, Ecosystem, spec::InstallScripts};
 
+pub(super) use self::build::asked;
+pub use self::{build::Offer, name::normalised, pages::joined, tags::Pythons};
 use self::{
     index::Listed,
     package::{File, Pins, Reading, algorithm, hex, wrong},
 };
-pub use self::{name::normalised, pages::joined, tags::Pythons};
 use super::{
-    Artifact, ArtifactError, Bodies, Client, Files, Hash, LockFileError, Locked, Native, Place, Question, ReadSeek,
-    Repository, Request,
+    Artifact, ArtifactError, Bodies, Client, Files, Hash, LockFileError, Locked, Native, Observed, Place, Question,
+    ReadSeek, Repository, Request,
 };
 
 /// The most bytes of a lock file.
@@ -54,11 +59,13 @@ pub struct Stage {
     pub pythons: Pythons,
     /// Which packages may be built from source, which runs what they bring.
     pub scripts: InstallScripts,
+    /// What was observed that building takes; nothing where lock files have it.
+    pub observed: Arc<Observed>,
 }
 
 impl From<&super::Stage> for Stage {
     fn from(stage: &super::Stage) -> Self {
-        Self { pythons: stage.pythons, scripts: stage.scripts.clone() }
+        Self { pythons: stage.pythons, scripts: stage.scripts.clone(), observed: Arc::clone(&stage.observed) }
     }
 }
 
@@ -81,6 +88,8 @@ pub struct Pypi {
     incomplete: BTreeSet<usize>,
     /// The addresses that the lock file has, by name, version and file.
     addresses: BTreeMap<[String; 3], Vec<Address>>,
+    /// The stage, where what building takes was observed.
+    observed: Option<String>,
 }
 
 impl Pypi {
@@ -113,7 +122,10 @@ impl Pypi {
         for package in &mut reading.packages {
             package.formats.sources &= may_build(&stage.scripts, &package.name);
         }
-        Ok(Self::new(path.clone(), reading, stage.scripts.clone()))
+        let observed = &stage.observed;
+        reading.packages.extend(build::packages(&observed.answers, &|name| may_build(&stage.scripts, name)));
+        let observed = Some(observed.stage.clone()).filter(|stage| !stage.is_empty());
+        Ok(Self { observed, ..Self::new(path.clone(), reading, stage.scripts.clone()) })
     }
 
     fn new(file: CleanPath, reading: Reading, scripts: InstallScripts) -> Self {
@@ -123,7 +135,7 @@ impl Pypi {
             by_name.entry(package.name.clone()).or_default().push(at);
             let placed = match &package.pins {
                 Pins::Hashes(_) => false,
-                Pins::Files(files) => files.iter().all(|file| !file.places.is_empty()),
+                Pins::Files(files) | Pins::Observed(files) => files.iter().all(|file| !file.places.is_empty()),
             };
             let set = if placed { &mut offered } else { &mut open };
             set.insert(package.name.clone());
@@ -140,6 +152,7 @@ impl Pypi {
             scripts,
             incomplete: BTreeSet::new(),
             addresses: BTreeMap::new(),
+            observed: None,
         };
         pypi.settle();
         for artifact in &pypi.locked.artifacts {
@@ -159,6 +172,7 @@ impl Pypi {
         for (at, package) in self.reading.packages.iter().enumerate() {
             match &package.pins {
                 Pins::Hashes(hashes) => artifacts.extend(package.stand_ins(hashes)),
+                Pins::Observed(files) => artifacts.extend(files.iter().map(|file| package.artifact(file))),
                 Pins::Files(files) => {
                     let wanted = package.wanted(files, self.reading.pythons, !self.incomplete.contains(&at));
                     artifacts.extend(wanted.into_iter().map(|file| package.artifact(file)));
@@ -175,6 +189,18 @@ impl Pypi {
         let wrong = |artifact: String, what: String| Err(ArtifactError { artifact, what, source: None });
         let hashes = match &mut package.pins {
             Pins::Hashes(hashes) => hashes.clone(),
+            Pins::Observed(files) => {
+                for file in files.iter_mut() {
+                    place(&mut file.places, &file.file, &file.hashes, listed);
+                }
+                return match files.iter().find(|file| file.places.is_empty()) {
+                    Some(gone) => {
+                        let gone = cut(&gone.file);
+                        wrong(package.shown(), format!("the registry does not have `{gone}`, which bulla.lock names"))
+                    }
+                    None => Ok(()),
+                };
+            }
             Pins::Files(files) => {
                 for file in files.iter_mut() {
                     place(&mut file.places, &file.file, &file.hashes, listed);
@@ -338,7 +364,9 @@ impl Native for Pypi {
         for at in &packages {
             match &self.reading.packages[*at].pins {
                 Pins::Hashes(hashes) => wanted.extend(hashes.iter().copied()),
-                Pins::Files(files) => wanted.extend(files.iter().flat_map(|file| file.hashes.iter().copied())),
+                Pins::Files(files) | Pins::Observed(files) => {
+                    wanted.extend(files.iter().flat_map(|file| file.hashes.iter().copied()));
+                }
             }
         }
         let page = index::read(bytes, &question.name, &|hash| wanted.contains(hash)).map_err(wrong)?;

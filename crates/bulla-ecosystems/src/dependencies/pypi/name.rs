@@ -75,6 +75,19 @@ pub(super) fn file(file: &str, name: &str, wanted: &Version) -> Option<Kind> {
     found.then_some(Kind::Source)
 }
 
+/// Gives the version that the name of a file of a package has, as it is written there.
+pub(super) fn version_in(text: &str, name: &str) -> Option<String> {
+    let stem = text.strip_suffix(".whl").or_else(|| PACKED.iter().find_map(|ending| text.strip_suffix(ending)))?;
+    let ends = stem.match_indices('-').filter(|(at, _)| normalised(&stem[..*at]).as_deref() == Some(name));
+    let mut found = ends.filter_map(|(at, _)| {
+        let rest = &stem[at + 1..];
+        let number = if text.ends_with(".whl") { rest.split('-').next().unwrap_or_default() } else { rest };
+        let meaning = version(&number.replace('_', "-"))?;
+        file(text, name, &meaning).map(|_| number.to_owned())
+    });
+    found.next()
+}
+
 /// Says whether a file is of a kind that clients do not take: an egg, an installer, a package of a distribution.
 pub(super) fn is_unused(file: &str) -> bool {
     !file.ends_with(".whl") && !PACKED.iter().any(|ending| file.ends_with(ending))
@@ -93,6 +106,22 @@ mod tests {
         }
         for name in ["", "-a", "a-", "a/b", "é", "a b", "..", &"a".repeat(256)] {
             assert_eq!(normalised(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_a_file_has_its_version() {
+        for (text, name, number) in [
+            ("MarkupSafe-3.0.2-1-cp311-cp311-manylinux_2_17_x86_64.whl", "markupsafe", Some("3.0.2")),
+            ("zope.interface-5.0.tar.gz", "zope-interface", Some("5.0")),
+            ("python-dateutil-2.8.2.zip", "python-dateutil", Some("2.8.2")),
+            ("python-dateutil-2.8.2.zip", "python", None),
+            ("torch-2.0.0+cpu-cp311-cp311-linux_x86_64.whl", "torch", Some("2.0.0+cpu")),
+            ("flask-x-py3-none-any.whl", "flask", None),
+            ("flask.tar.gz", "flask", None),
+            ("flask-3.0.0.exe", "flask", None),
+        ] {
+            assert_eq!(version_in(text, name).as_deref(), number, "{text}");
         }
     }
 

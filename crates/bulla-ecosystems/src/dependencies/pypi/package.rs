@@ -68,6 +68,8 @@ pub(super) enum Pins {
     Hashes(Vec<Hash>),
     /// By name.
     Files(Vec<File>),
+    /// By name, where it was observed that a client takes them.
+    Observed(Vec<File>),
 }
 
 /// Which kinds of files a client may take.
@@ -222,7 +224,7 @@ pub(super) fn check(file: &CleanPath, packages: &[Package]) -> Result<(), LockFi
     for package in packages {
         match &package.pins {
             Pins::Hashes(hashes) => count += hashes.len(),
-            Pins::Files(files) => {
+            Pins::Files(files) | Pins::Observed(files) => {
                 count += files.len();
                 for one in files {
                     if !names.insert((&package.name, &package.version, &one.file)) {

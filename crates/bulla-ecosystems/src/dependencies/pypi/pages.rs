@@ -165,7 +165,7 @@ fn linked(name: &str, entries: &[Entry<'_>]) -> String {
     html(&format!("Links for {name}"), &links)
 }
 
-fn html(title: &str, links: &str) -> String {
+pub(super) fn html(title: &str, links: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"pypi:repository-version\" content=\"1.1\">\n\
          <title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n{links}</body>\n</html>\n"
@@ -201,6 +201,6 @@ fn joined_html(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Escapes text for an attribute of HTML.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")
 }

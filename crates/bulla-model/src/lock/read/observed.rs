@@ -46,14 +46,14 @@ impl ObservedText {
 pub(super) fn observed(text: ObservedText) -> Result<(ObservedKey, Answers), LockError> {
     let entry = format!("what {} was observed to ask of {}", shown(&text.stage), shown(&text.registry));
     let stage = Name::parse(&text.stage).map_err(|_| invalid(&entry, "there is no such name of a stage"))?;
-    let ecosystem = Ecosystem::ALL.into_iter().find(|one| one.is_observed() && one.registry() == text.registry);
+    let ecosystem = Ecosystem::ALL.into_iter().find(|one| one.can_be_observed() && one.registry() == text.registry);
     let ecosystem = ecosystem.ok_or_else(|| invalid(&entry, "there is no such registry"))?;
     let mut answers = Answers::new();
     for answer in text.answers {
         let entry = format!("{entry}: {}", shown(&answer.path));
         let path = answer.path.clone();
         // A path and no address: neither a host nor a query can be in it.
-        let plain = only(&path, |b| b.is_ascii_alphanumeric() || b"/._+~:-=@%".contains(&b));
+        let plain = only(&path, |b| b.is_ascii_alphanumeric() || b"/._+~:-=@%!".contains(&b));
         if !plain || path.len() > MAX_TEXT || CleanPath::parse(&path).is_err() {
             return Err(invalid(entry, "this is not a clean relative path"));
         }

@@ -7,8 +7,8 @@ use crate::{
     ecosystem::Ecosystem,
     path::CleanPath,
     spec::{
-        AbsolutePath, Dependency, InstallScripts, Name, Named, Release, Source, Stage,
-        written::{Codename, DependencyKeys, InstallScriptsText, InstallScriptsWord, LockFile},
+        AbsolutePath, BuildDependencies, Dependency, InstallScripts, Name, Named, Release, Source, Stage,
+        written::{BuildDependenciesWord, Codename, DependencyKeys, InstallScriptsText, InstallScriptsWord, LockFile},
     },
     yaml::At,
 };
@@ -51,7 +51,8 @@ impl Context<'_> {
                 }
             };
             let Some(named) = named else { continue };
-            let dependency = Dependency { named, scripts };
+            let build = self.build_dependencies(ecosystem, entry);
+            let dependency = Dependency { named, scripts, build };
             let files = own.entry(ecosystem).or_default();
             if ecosystem == Ecosystem::Apt && !files.is_empty() {
                 let help = "name one; `suites` and `components` say what of it there is";
@@ -73,6 +74,18 @@ impl Context<'_> {
         let mut all = before.map(|stage| stage.dependencies.clone()).unwrap_or_default();
         all.extend(own);
         all
+    }
+
+    fn build_dependencies(&mut self, ecosystem: Ecosystem, keys: &DependencyKeys) -> BuildDependencies {
+        let Some(written) = &keys.build_dependencies else { return BuildDependencies::Locked };
+        if ecosystem != Ecosystem::Pypi {
+            let help = "delete the key";
+            self.wrong(&written.span, "only packages of Python have build dependencies of their own", help);
+        }
+        match written.value {
+            BuildDependenciesWord::Locked => BuildDependencies::Locked,
+            BuildDependenciesWord::Observed => BuildDependencies::Observed,
+        }
     }
 
     /// Gives what apt finds of a release: by default what the stage itself is from, where that is the same one.

@@ -7,7 +7,7 @@ use crate::{
     path::CleanPath,
     spec::{
         AbsolutePath, Command, Glob, Identity, Limits, Name, OutputRef, Seen, Setting, Source, Stage, StageBase,
-        StageCopy, Step, UserEntry,
+        StageCopy, Step, UserEntry, observed,
         written::{IdentityWord, LimitKeys, Map, RunText, SpecKeys, StageKeys, StepText, Value},
     },
     yaml::{At, nearest},
@@ -90,7 +90,7 @@ impl Context<'_> {
         };
         let written = keys.dependencies.as_deref().unwrap_or_default();
         let dependencies = self.dependencies(written, around.sources, &workdir, (before, release));
-        let observed = dependencies.keys().any(|ecosystem| ecosystem.is_observed());
+        let observed = observed(&dependencies).next().is_some();
         let steps = self.steps(name, keys, around, &workdir);
         let outputs = self.outputs(&keys.outputs);
         if keys.steps.is_none() && keys.outputs.is_empty() {

@@ -21,8 +21,9 @@ pub(super) use self::{
     },
     source::SourceKeys,
     stage::{
-        DependencyKeys, IdentityWord, InstallScriptsKeys, InstallScriptsText, InstallScriptsWord, LimitKeys,
-        OnRefusalWord, PlatformWord, RunText, SecretKeys, SecretText, StageCopyKeys, StageKeys, StepKeys, StepText,
+        BuildDependenciesWord, DependencyKeys, IdentityWord, InstallScriptsKeys, InstallScriptsText,
+        InstallScriptsWord, LimitKeys, OnRefusalWord, PlatformWord, RunText, SecretKeys, SecretText, StageCopyKeys,
+        StageKeys, StepKeys, StepText,
     },
 };
 use super::Name;

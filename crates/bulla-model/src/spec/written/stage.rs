@@ -159,6 +159,12 @@ pub(in crate::spec) struct DependencyKeys {
     #[schemars(extend("x-example" = "scripts: {allow: [esbuild, '@parcel/watcher']}"))]
     #[serde(default)]
     pub(in crate::spec) scripts: Option<At<InstallScriptsText>>,
+    /// What says which packages of Python building others from source takes (`build-system.requires`): `locked`, which lock files of the
+    /// stage do, or `observed`: it is found out by `bulla lock --observe`, and pinned in `bulla.lock`. `--locked` builds need a reason for
+    /// that, `locked-observed` of the stage.
+    #[schemars(extend("x-example" = "build-dependencies: observed"))]
+    #[serde(default, rename = "build-dependencies")]
+    pub(in crate::spec) build_dependencies: Option<At<BuildDependenciesWord>>,
     /// The suites that apt finds: by default those of the stage's `from`, where that is of the same release; else the release, its
     /// `-updates` and its `-security`.
     #[schemars(extend("x-example" = "suites: [trixie, trixie-backports]"))]
@@ -168,6 +174,17 @@ pub(in crate::spec) struct DependencyKeys {
     #[schemars(extend("x-example" = "components: [main, contrib]"))]
     #[serde(default)]
     pub(in crate::spec) components: Option<At<Vec<At<Component>>>>,
+}
+
+/// What says which packages building others takes.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "BuildDependencies")]
+pub(in crate::spec) enum BuildDependenciesWord {
+    /// Lock files of the stage.
+    Locked,
+    /// What was observed of it.
+    Observed,
 }
 
 /// What becomes of the scripts of packages: `run`, `deny`, or a map with those packages whose scripts run.

@@ -22,6 +22,7 @@ use bulla_store::Store;
 use super::{
     archives::{self, Archives},
     budget::{Budget, Over, Used},
+    index::{self, Shelves},
 };
 use crate::{
     error::{CliError, CommandError, Result},
@@ -35,6 +36,8 @@ pub(super) struct Book {
     pages: Arc<Mutex<BTreeMap<String, Arc<Mutex<Page>>>>>,
     /// What the archives that are asked have signed, where they are Debian's.
     pub(super) archives: Option<Arc<Archives>>,
+    /// What the index of Python's packages lists of those that were asked for.
+    shelves: Arc<Shelves>,
 }
 
 /// What is known of one path; whoever wants it meanwhile waits.
@@ -50,8 +53,8 @@ enum Page {
 pub(super) enum Reply {
     /// A blob of the store.
     Blob { digest: Digest, size: u64 },
-    /// A text.
-    Text(String),
+    /// A text, and its media type.
+    Text(String, &'static str),
     /// There is no such thing.
     Absent,
     /// It is not asked for: nothing signed names it.
@@ -111,15 +114,24 @@ impl Book {
         {
             return Ok(Reply::Refused(why));
         }
+        if let Wanted::File(Check::Listed) = asked.wanted
+            && !self.shelves.has(asked)
+        {
+            return Ok(Reply::Refused("no page that was asked for lists this file"));
+        }
         match &asked.wanted {
             Wanted::Nothing => Ok(Reply::Absent),
+            Wanted::Page => Ok(match self.shelves.page(known, desk, &asked.package)? {
+                Some(page) => Reply::Text(page, "text/html; charset=utf-8"),
+                None => Reply::Absent,
+            }),
             Wanted::Sha1(file) => {
                 let of = Asked { path: file.clone(), wanted: Wanted::File(Check::Sha1Beside), ..asked.clone() };
                 match self.file(known, desk, &of, Check::Sha1Beside)? {
                     AnswerPin::Absent => Ok(Reply::Absent),
                     AnswerPin::Given { digest, .. } => {
                         let mut blob = desk.store.open_blob(&digest)?.ok_or_else(|| gone(file))?;
-                        Ok(Reply::Text(maven::sha1_of(&mut blob).map_err(CliError::file)?))
+                        Ok(Reply::Text(maven::sha1_of(&mut blob).map_err(CliError::file)?, "text/plain"))
                     }
                 }
             }
@@ -143,6 +155,7 @@ impl Book {
             (Check::Sha1Beside, _) => first(known, desk, asked)?,
             (Check::Signed, Some(archives)) => archives::first(known, desk, archives, asked)?,
             (Check::Signed, None) => None,
+            (Check::Listed, _) => index::first(known, desk, &self.shelves, asked)?,
         };
         let answer = match first {
             Some(given) => given,
@@ -166,7 +179,8 @@ fn first(known: &Known, desk: &Desk, asked: &Asked) -> Result<Option<AnswerPin>>
             CommandError { hints: error.hints.into_iter().chain(hints).collect(), ..error }
         };
         let Some((writer, size)) = file(known, desk, found, MAX_ARTIFACT).map_err(told)? else { continue };
-        let expected = small(known, desk, checksum)?.and_then(|bytes| maven::sha1_in(&bytes));
+        let expected =
+            small(known, desk, checksum, (maven::MAX_CHECKSUM, None))?.and_then(|bytes| maven::sha1_in(&bytes));
         let verified = match expected {
             None => Verified::Nothing,
             Some(expected) => {
@@ -210,8 +224,14 @@ pub(super) fn file(
     }
 }
 
-fn small(known: &Known, desk: &Desk, found: &Found) -> Result<Option<Vec<u8>>> {
-    let get = found.get(maven::MAX_CHECKSUM, None);
+/// Fetches a document of at most so many bytes; `None` where it is not there.
+pub(super) fn small(
+    known: &Known,
+    desk: &Desk,
+    found: &Found,
+    (most, accept): (u64, Option<&'static str>),
+) -> Result<Option<Vec<u8>>> {
+    let get = found.get(most, accept);
     match known.client.get_into_with(&get, found.login.as_ref(), || Ok(Vec::new()), &|_| {}) {
         Ok((bytes, size)) => {
             desk.used.bytes(size, &desk.budget)?;

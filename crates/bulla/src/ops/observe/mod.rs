@@ -5,6 +5,7 @@
 mod answers;
 mod archives;
 mod budget;
+mod index;
 mod passing;
 
 use std::{
@@ -63,7 +64,7 @@ impl Fault for NothingToObserve {
                 vec![format!("stages of the spec are: {}", known.join(", "))]
             }
             Self::Pinned { .. } | Self::Nowhere => {
-                vec!["what has no lock file of its own is named so: `dependencies: [{maven: pom.xml}]`, `dependencies: [{apt: trixie}]`".into()]
+                vec!["what has no lock file of its own is named so: `dependencies: [{maven: pom.xml}]`, `dependencies: [{apt: trixie}]`, `dependencies: [{pypi: requirements.txt, build-dependencies: observed}]`".into()]
             }
         }
     }
@@ -142,12 +143,13 @@ fn books(
     let mut books = BTreeMap::new();
     for name in stages {
         let Some(stage) = project.spec.stages.get(name) else { continue };
-        for (ecosystem, dependencies) in stage.dependencies.iter().filter(|(kind, _)| kind.is_observed()) {
+        for ecosystem in stage.observed() {
             let mut book = Book::default();
-            if let Some(Named::Release(release)) = dependencies.first().map(|one| &one.named) {
+            let first = stage.dependencies.get(&ecosystem).and_then(|all| all.first());
+            if let Some(Named::Release(release)) = first.map(|one| &one.named) {
                 book.archives = Some(Arc::new(Archives::of(session, release, wish.allow_downgrade)?));
             }
-            books.insert(ObservedKey { stage: name.clone(), ecosystem: *ecosystem }, book);
+            books.insert(ObservedKey { stage: name.clone(), ecosystem }, book);
         }
     }
     Ok(books)

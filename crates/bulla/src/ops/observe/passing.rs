@@ -292,9 +292,9 @@ impl Hall {
             return match book.reply(known, &self.desk, &asked) {
                 Ok(Reply::Absent) => Ready { route: Some(PASSED), ..Ready::said(404, "the registry does not have it") },
                 Ok(Reply::Refused(why)) => Ready::said(403, why),
-                Ok(Reply::Text(text)) => Ready {
+                Ok(Reply::Text(text, content_type)) => Ready {
                     status: 200,
-                    content_type: "text/plain".into(),
+                    content_type: content_type.into(),
                     body: Sent::Bytes(text.into_bytes()),
                     route: Some(PASSED),
                 },
