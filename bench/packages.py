@@ -1,16 +1,22 @@
-"""Packages of lock files: fetched, and found in a step, beside the clients themselves."""
+"""Packages of lock files: fetched, found in a step, and a project of hundreds of them, beside the clients themselves."""
 
+import binascii
 import glob
 import hashlib
+import io
+import itertools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import time
 import zipfile
 
-from measure import Failed, median, paired, run
+from measure import Failed, median, paired, run, shown
+from peers import have, sources_list
 
 # What the stages have; the mirror of `bench/run` has no clients.
 CLIENTS = ["nodejs", "npm", "python3-venv", "golang-go"]
@@ -63,7 +69,8 @@ class Packages:
             ("pypi", f"client-settings = false\nindex = \"{self.index}\""),
             ("cargo", f"cargo-config = false\nregistry = \"sparse+{self.url}/crates/\""),
             ("go", f"go-env = false\nproxy = \"{self.url}/go\"")])
-        write(f"{self.at}/config.toml", config)
+        # Lock files of packages that are made here name this server.
+        write(f"{self.at}/config.toml", f"{config}[network]\nlocal-hosts = [\"127.0.0.1:{PORT}\"]\n")
         self.env = {**bench.env, "BULLA_CONFIG": f"{self.at}/config.toml"}
 
     def close(self):
@@ -250,10 +257,15 @@ def fetching(shared, kind, copy):
 # What is run in the step, and what makes the same run without a repository.
 REPLAY = {
     "npm": ("npm ci --ignore-scripts", "npm ci --ignore-scripts --offline --cache /src/offline", "≤ 1.3 ×", 1.3),
+    "pip": ("/opt/v/bin/pip install -q --no-deps --require-hashes -r requirements.txt",
+            "/opt/v/bin/pip install -q --no-deps --require-hashes -r requirements.txt --no-index --find-links /src/offline",
+            "≤ 1.1 ×", 1.1),
     "cargo": ("cargo metadata --locked --format-version 1 >/dev/null",
               "mkdir /.cargo; cp /src/offline/config.toml /.cargo; TOOK cargo metadata --locked --format-version 1 >/dev/null",
               "≤ 1 ×", 1.0),
+    "go": ("go mod download", "TOOK env GOMODCACHE=/tmp/modules GOPROXY=file:///src/offline GOSUMDB=off go mod download", "≤ 1.1 ×", 1.1),
 }
+BEFORE = {"pip": ["python3 -m venv /opt/v"]}
 
 
 def timed(command):
@@ -273,11 +285,16 @@ def offline(shared, kind):
     if kind == "npm":
         run(argv, cwd=cwd, env=env)
         shutil.copytree(f"{copy}/cache", place)
-    else:
+    elif kind == "pip":
+        shutil.copytree(f"{shared.at}/wheels", place)
+    elif kind == "cargo":
         run([*argv[:1], "vendor", "--locked", "--respect-source-config", f"{copy}/vendored"], cwd=cwd, env=env)
         os.makedirs(place)
         os.rename(f"{copy}/vendored", f"{place}/crates")
         write(f"{place}/config.toml", "[source.crates-io]\nreplace-with = \"folders\"\n[source.folders]\ndirectory = \"/src/offline/crates\"\n")
+    else:
+        run(argv, cwd=cwd, env=env)
+        shutil.copytree(f"{copy}/modules/cache/download", place)
     return place
 
 
@@ -300,18 +317,17 @@ def replay(bench):
     shared = Packages(bench)
     try:
         for kind, project in shared.projects.items():
-            if kind not in REPLAY:
-                continue
             served, alone, target, factor = REPLAY[kind]
-            store = f"{bench.work}/store"
+            store, before = f"{bench.work}/store", BEFORE.get(kind, [])
             folders = [shared.folder(kind, {"app": project}),
                        shared.folder(kind, {"app": project, "offline": offline(shared, kind)})]
-            shared.spec(kind, stage(shared, kind, [timed(served)]), folders[0])
+            shared.spec(kind, stage(shared, kind, [*before, timed(served)]), folders[0])
             more = "  offline: {path: offline}\n"
-            shared.spec(kind, stage(shared, kind, [timed(alone)], False, more), folders[1])
+            shared.spec(kind, stage(shared, kind, [*before, timed(alone)], False, more), folders[1])
             for folder in folders:
                 shared.bulla(folder, store, "build")
-            found = paired(bench.runs, *(lambda folder=folder: took(shared.bulla(folder, store, "build", "--no-cache=build/1")[1])
+            last = f"--no-cache=build/{len(before) + 1}"
+            found = paired(bench.runs, *(lambda folder=folder: took(shared.bulla(folder, store, "build", last)[1])
                                          for folder in folders))
             (ours, whole), (theirs, other) = [zip(*times) for times in found]
             bench.table.times(f"replayed: `{served.split(' -')[0]}`", ours, alone_name(kind), theirs, target, factor * median(theirs))
@@ -321,7 +337,114 @@ def replay(bench):
 
 
 def alone_name(kind):
-    return {"npm": "npm ci --offline", "cargo": "its vendored mode"}[kind]
+    return {"npm": "npm ci --offline", "pip": "pip --no-index --find-links", "cargo": "its vendored mode", "go": "GOPROXY=file://"}[kind]
+
+
+def service(bench):
+    """One line changed in a project of hundreds of packages, beside BuildKit with the usual `COPY package*.json`."""
+    shared, engine = Packages(bench), bench.docker()
+    try:
+        folder = shared.folder("service", {"app": shared.projects["npm"]})
+        steps = f"""sources:
+  app: {{path: app}}
+stages:
+  build:
+    from: {{debian: {bench.suite}, packages: [nodejs, npm]}}
+    dependencies: [{{npm: package-lock.json}}]
+    steps:
+      - run: npm ci
+        sees: [package.json, package-lock.json]
+      - npm run build
+    outputs: {{out: /src/app/dist}}"""
+        shared.spec("service", steps, folder)
+        base = f"{shared.at}/node.tar"
+        if not os.path.exists(base):
+            merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
+            run(["mmdebstrap", "--variant=apt", merged, "--include=nodejs,npm", bench.suite, f"{base}.draft.tar",
+                 sources_list(shared.url, bench.suite)])
+            os.rename(f"{base}.draft.tar", base)
+        engine.client("import", base, "bench-node")
+        write(f"{folder}/Dockerfile", f"""FROM bench-node AS build
+WORKDIR /src/app
+COPY app/package*.json ./
+RUN npm_config_registry={shared.url}/npm/ npm_config_audit=false npm_config_fund=false npm ci
+COPY app .
+RUN npm run build
+FROM scratch
+COPY --from=build /src/app/dist /out
+""")
+        write(f"{folder}/.dockerignore", "bulla-out\n")
+        docker = ["build", "--network=host", "-q", "-t", "service", folder]
+        store, serial = f"{bench.work}/store", itertools.count()
+
+        def changed(build):
+            with open(f"{folder}/app/src/seal.ts", "a") as file:
+                file.write(f"// {next(serial)} {time.time_ns()}\n")
+            return build()
+
+        shared.bulla(folder, store, "build")
+        engine.client(*docker)
+        ours, theirs = paired(bench.runs, lambda: changed(lambda: shared.bulla(folder, store, "build")[0]),
+                              lambda: changed(lambda: engine.client(*docker)))
+        bench.table.times("one line changed in a front end of 330 packages", ours, "BuildKit", theirs, "≤ 1 ×", median(theirs))
+    finally:
+        shared.close()
+
+
+def entries(bench):
+    """The peak of memory for lock files of 50,000 entries, which a step is given."""
+    shared = Packages(bench)
+    try:
+        for kind, lay in {"npm": many_npm, "cargo": many_crates}.items():
+            folder = f"{bench.work}/{bench.fresh(kind)}"
+            lay(shared, f"{folder}/app", 50_000)
+            shared.spec(kind, stage(shared, kind, ["true >/tmp/out"]), folder)
+            fetched, built, store = [], [], f"{bench.work}/{bench.fresh('store')}"
+            first = shared.bulla(folder, store, "fetch", memory=fetched)[0]
+            again = shared.bulla(folder, store, "build", memory=built)[0]
+            mib = lambda values: f"{max(values) >> 20} MiB"
+            bench.table.row(f"50,000 entries: {kind}, fetched", mib(fetched), "", shown(first))
+            bench.table.row("… given to a step", mib(built), "", shown(again))
+    finally:
+        shared.close()
+
+
+def packed(files):
+    """Packs files as the clients do; gives the bytes."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as archive:
+        for name, text in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text))
+    return out.getvalue()
+
+
+def many_npm(shared, place, count):
+    """Makes so many small packages and their lock file."""
+    entries = {"": {"name": "app", "version": "1.0.0"}}
+    for at in range(count):
+        name = f"many-{at}"
+        bytes = packed([("package/package.json", json.dumps({"name": name, "version": "1.0.0"}).encode())])
+        path = f"many/{name}-1.0.0.tgz"
+        save(f"{shared.at}/mirror/{path}", bytes)
+        integrity = "sha512-" + binascii.b2a_base64(hashlib.sha512(bytes).digest(), newline=False).decode()
+        entries[f"node_modules/{name}"] = {"version": "1.0.0", "resolved": f"{shared.url}/{path}", "integrity": integrity}
+    write(f"{place}/package.json", json.dumps({"name": "app", "version": "1.0.0"}))
+    write(f"{place}/package-lock.json", json.dumps({"name": "app", "version": "1.0.0", "lockfileVersion": 3, "packages": entries}, indent=1))
+
+
+def many_crates(shared, place, count):
+    """Makes so many small crates and their lock file."""
+    text = ["version = 4\n"]
+    for at in range(count):
+        name = f"many-{at}"
+        manifest = f"[package]\nname = \"{name}\"\nversion = \"1.0.0\"\n".encode()
+        bytes = packed([(f"{name}-1.0.0/Cargo.toml", manifest), (f"{name}-1.0.0/src/lib.rs", b"")])
+        save(f"{shared.at}/mirror/crates/dl/{name}-1.0.0.crate", bytes)
+        text.append(f"[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n"
+                    f"checksum = \"{hashlib.sha256(bytes).hexdigest()}\"\n")
+    write(f"{place}/Cargo.lock", "\n".join(text))
 
 
 def save(path, data):
@@ -330,4 +453,4 @@ def save(path, data):
         file.write(data)
 
 
-CASES = [prefetch, replay]
+CASES = [prefetch, replay, service, entries]

@@ -82,10 +82,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("crate_file", modules::crate_file),
     ("requirements", pypi::requirements),
     ("uv_lock", pypi::uv_lock),
+    ("poetry_lock", pypi::poetry_lock),
     ("pylock", pypi::pylock),
     ("simple_index", pypi::simple_index),
     ("wheel", pypi::wheel),
     ("maven_path", modules::maven_path),
+    ("gradle_lock", modules::gradle_lock),
+    ("gradle_metadata", modules::gradle_metadata),
+    ("apt_path", modules::apt_path),
 ];
 
 /// Finds a target by its name.

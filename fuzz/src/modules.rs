@@ -1,18 +1,24 @@
 //! What lock files of Go and cargo say, and the archives that registries give for them.
 
-use std::io::{self, Cursor};
+use std::{
+    collections::BTreeMap,
+    io::{self, Cursor},
+};
 
 use bulla_ecosystems::{
     archive::{Sink, SinkError},
+    debian::keyring::Keyring,
     dependencies::{
         ArtifactError, Bodies, Files, Hash, LockFileError, Native, Place, ReadSeek, Request,
+        apt::{Archive, Expected},
         cargo::Cargo,
         go::Go,
+        gradle::Gradle,
         maven,
         observe::{self, Wanted},
     },
 };
-use bulla_model::{CleanPath, Ecosystem};
+use bulla_model::{CleanPath, Ecosystem, Epoch};
 
 /// Each file of a source has the same bytes.
 struct Everywhere<'a>(&'a [u8]);
@@ -34,7 +40,7 @@ struct Lock<'a>(&'a str);
 
 impl Files for Lock<'_> {
     fn read(&self, path: &CleanPath, _: u64) -> io::Result<Option<Vec<u8>>> {
-        let is_lock = matches!(path.name(), b"go.sum" | b"Cargo.lock");
+        let is_lock = matches!(path.name(), b"go.sum" | b"Cargo.lock" | b"gradle.lockfile");
         Ok(is_lock.then(|| self.0.as_bytes().to_vec()))
     }
 }
@@ -191,5 +197,65 @@ pub(crate) fn maven_path(bytes: &[u8]) {
     assert!(asked.path.split('/').all(|part| !part.is_empty() && !part.starts_with('.')));
     if let Wanted::Sha1(file) = &asked.wanted {
         assert_eq!(asked.path, format!("{file}.sha1"));
+    }
+}
+
+/// Verification metadata of Gradle that the lock file among the seeds is good for.
+const METADATA: &str = "<verification-metadata><components><component group=\"org.slf4j\" name=\"slf4j-api\" version=\"2.0.17\">\
+    <artifact name=\"slf4j-api-2.0.17.jar\"><sha256 value=\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"/></artifact>\
+    </component></components></verification-metadata>";
+
+/// A lock file, or metadata, with the other as it should be.
+struct Two<'a> {
+    lock: &'a [u8],
+    metadata: &'a [u8],
+}
+
+impl Files for Two<'_> {
+    fn read(&self, path: &CleanPath, _: u64) -> io::Result<Option<Vec<u8>>> {
+        Ok(Some(if path.name() == b"gradle.lockfile" { self.lock.to_vec() } else { self.metadata.to_vec() }))
+    }
+}
+
+/// `gradle.lockfile`.
+pub(crate) fn gradle_lock(bytes: &[u8]) {
+    gradle(&Two { lock: bytes, metadata: METADATA.as_bytes() });
+}
+
+/// `gradle/verification-metadata.xml`.
+pub(crate) fn gradle_metadata(bytes: &[u8]) {
+    gradle(&Two { lock: b"", metadata: bytes });
+}
+
+fn gradle(files: &Two<'_>) {
+    let Some(gradle) = said(Gradle::read(files, &path("gradle.lockfile"))) else { return };
+    check(&gradle, files.metadata);
+    let remarks = gradle.remarks();
+    assert!(remarks.iter().all(|remark| !remark.contains(|c: char| c.is_control())), "{remarks:?}");
+    let repository = gradle.repository(&Everywhere(b"bytes"), "").expect("nothing in a file is looked at");
+    for route in &repository.routes {
+        let rest = route.path.strip_prefix("/gradle/").expect("it is beneath it");
+        assert!(rest.split('/').all(|part| !part.is_empty() && !part.starts_with('.')), "{rest}");
+    }
+}
+
+/// What apt asks for while it is observed: a plain path of an archive, of which nothing is expected before its index came.
+pub(crate) fn apt_path(bytes: &[u8]) {
+    let text = crate::text(bytes);
+    let Ok(asked) = observe::asked(Ecosystem::Apt, text) else { return };
+    assert_eq!(text.strip_prefix("/apt/"), Some(asked.path.as_str()));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+~:%".contains(&byte);
+    assert!(asked.path.bytes().all(plain) && asked.path.len() <= observe::MAX_PATH);
+    assert!(asked.path.split('/').all(|part| !part.is_empty() && !part.starts_with('.')));
+    let suite = asked.package.as_str();
+    assert!(
+        asked.path.starts_with(&format!("{suite}/dists/{suite}/")) || asked.path.starts_with(&format!("{suite}/pool/"))
+    );
+    let archive = Archive::new(suite, Keyring::default(), Epoch::default(), BTreeMap::new());
+    match archive.expects(&asked.path) {
+        Ok(expected) => {
+            assert_eq!((expected, asked.path), (Expected::Index, format!("{suite}/dists/{suite}/InRelease")));
+        }
+        Err(why) => assert!(!why.is_empty()),
     }
 }

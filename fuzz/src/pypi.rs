@@ -58,6 +58,11 @@ pub(crate) fn uv_lock(bytes: &[u8]) {
     lock("uv.lock", bytes);
 }
 
+/// `poetry.lock`.
+pub(crate) fn poetry_lock(bytes: &[u8]) {
+    lock("poetry.lock", bytes);
+}
+
 /// `pylock.toml`.
 pub(crate) fn pylock(bytes: &[u8]) {
     lock("pylock.toml", bytes);

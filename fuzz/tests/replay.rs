@@ -120,7 +120,8 @@ targets! {
     scripts library archive document layer source patch description sources signature image_signature git_pack
     git_object git_talk git_signed git_modules url request address served reference challenge manifest capability
     statement packed bundle npm_lock pnpm_lock yarn_lock yarn_zip npm_package secret go_sum go_zip cargo_lock
-    crate_file requirements uv_lock pylock simple_index wheel maven_path
+    crate_file requirements uv_lock poetry_lock pylock simple_index wheel maven_path gradle_lock gradle_metadata
+    apt_path
 }
 
 #[test]

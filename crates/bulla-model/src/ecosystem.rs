@@ -1,8 +1,8 @@
-//! The kinds of language packages that a stage may depend on.
+//! The kinds of packages that a stage may depend on.
 
 use serde::Serialize;
 
-/// A kind of language packages: a package manager, its lock files, where it has any, and the protocol of its registry.
+/// A kind of packages: a package manager, its lock files, where it has any, and the protocol of its registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ecosystem {
@@ -16,11 +16,15 @@ pub enum Ecosystem {
     Go,
     /// Artifacts of Maven.
     Maven,
+    /// The same artifacts, as Gradle pins them.
+    Gradle,
+    /// Packages of Debian that a step installs by apt.
+    Apt,
 }
 
 impl Ecosystem {
     /// Every ecosystem, in the order in which documents name them.
-    pub const ALL: [Self; 5] = [Self::Npm, Self::Pypi, Self::Cargo, Self::Go, Self::Maven];
+    pub const ALL: [Self; 7] = [Self::Npm, Self::Pypi, Self::Cargo, Self::Go, Self::Maven, Self::Gradle, Self::Apt];
 
     /// Gives its name in the spec, which is also that of its folder in `bulla-ecosystems`.
     pub const fn name(self) -> &'static str {
@@ -30,6 +34,16 @@ impl Ecosystem {
             Self::Cargo => "cargo",
             Self::Go => "go",
             Self::Maven => "maven",
+            Self::Gradle => "gradle",
+            Self::Apt => "apt",
+        }
+    }
+
+    /// Gives the name of its logical registry, as it stands in locks.
+    pub const fn registry(self) -> &'static str {
+        match self {
+            Self::Apt => "debian",
+            _ => self.name(),
         }
     }
 
@@ -40,13 +54,14 @@ impl Ecosystem {
             Self::Pypi => "pypi",
             Self::Cargo => "cargo",
             Self::Go => "golang",
-            Self::Maven => "maven",
+            Self::Maven | Self::Gradle => "maven",
+            Self::Apt => "deb",
         }
     }
 
     /// Says whether its projects have no lock file of their own, so that what its client asks for is observed and pinned in `bulla.lock`.
     pub const fn is_observed(self) -> bool {
-        matches!(self, Self::Maven)
+        matches!(self, Self::Maven | Self::Apt)
     }
 
     /// Finds an ecosystem by its name in the spec.

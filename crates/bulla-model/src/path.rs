@@ -201,11 +201,20 @@ pub fn unprintable(text: &str) -> Option<Vec<u8>> {
 impl Ord for CleanPath {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let key = |b: u8| if b == b'/' { 0 } else { b };
-        // Most paths that are compared share a long start, which is skipped without looking for slashes.
-        match self.0.iter().zip(&*other.0).find(|(a, b)| a != b) {
-            Some((a, b)) => key(*a).cmp(&key(*b)),
-            None => self.0.len().cmp(&other.0.len()),
+        let (ours, theirs) = (&*self.0, &*other.0);
+        let shared = ours.len().min(theirs.len());
+        // Most paths that are compared share a long start, which is skipped eight bytes at a time. Trees are sorted by this: plain
+        // loops are as fast as iterators when they are optimised, and many times faster when not.
+        let (wide, other_wide) = (ours.as_chunks::<8>().0, theirs.as_chunks::<8>().0);
+        let mut at = 0;
+        while at < shared / 8 && u64::from_ne_bytes(wide[at]) == u64::from_ne_bytes(other_wide[at]) {
+            at += 1;
         }
+        at *= 8;
+        while at < shared && ours[at] == theirs[at] {
+            at += 1;
+        }
+        if at == shared { ours.len().cmp(&theirs.len()) } else { key(ours[at]).cmp(&key(theirs[at])) }
     }
 }
 
@@ -311,7 +320,10 @@ mod tests {
         }
 
         #[test]
-        fn the_order_is_that_of_bytes_with_the_slash_before_all(a in "[a/.]{1,6}", b in "[a/.]{1,6}") {
+        fn the_order_is_that_of_bytes_with_the_slash_before_all(
+            a in "(aaaaaaa/){0,3}[a/.]{1,6}",
+            b in "(aaaaaaa/){0,3}[a/.]{1,6}",
+        ) {
             if let (Ok(a), Ok(b)) = (CleanPath::parse(&a), CleanPath::parse(&b)) {
                 let key = |path: &CleanPath| path.as_bytes().iter().map(|b| if *b == b'/' { 0 } else { *b }).collect::<Vec<_>>();
                 prop_assert_eq!(a.cmp(&b), key(&a).cmp(&key(&b)));

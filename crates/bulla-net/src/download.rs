@@ -1,10 +1,11 @@
 //! The downloading of one large thing, which is known by its digest: resumed where it was cut off, checked while it comes.
 
 use bulla_model::{Digest, Hasher};
+use ureq::http::HeaderValue;
 
 use crate::{
-    client::{Attempts, CHUNK, Client},
-    config::Reach,
+    client::{Attempts, CHUNK, Client, Get},
+    config::{Reach, Secret},
     error::NetError,
     exchange::{Access, Answer, Question},
     pace::Paced,
@@ -123,6 +124,28 @@ impl Client {
         self.download_as(download, Access::Logins, sink, progress)
     }
 
+    /// Downloads something of which the sink knows what it must be, by whatever it is pinned: [`DownloadSink::finish`] is given
+    /// `stands_for`, which need not be its digest. The requests have this value of `Authorization`, or none, as those of
+    /// [`Client::get_into_with`].
+    ///
+    /// # Errors
+    /// As [`Client::download`]; when it is larger than [`Get::max_size`], and when the value is none that a header can have.
+    pub fn download_with(
+        &self,
+        get: &Get,
+        authorization: Option<&Secret>,
+        stands_for: Digest,
+        sink: &mut dyn DownloadSink,
+        progress: &dyn Fn(u64),
+    ) -> Result<(), NetError> {
+        if authorization.is_some_and(|value| HeaderValue::from_str(value.reveal()).is_err()) {
+            let url = get.urls.first().map(Url::shown).unwrap_or_default();
+            return Err(NetError::Nonsense { url, reason: "the login for it is none that can be sent" });
+        }
+        let download = Download { urls: get.urls.clone(), reach: get.reach, size: None, digest: stands_for };
+        self.download_bounded(&download, Access::Given(authorization), get.max_size, sink, progress)
+    }
+
     /// As [`Client::download`], with what the requests say of who asks.
     pub(crate) fn download_as(
         &self,
@@ -131,9 +154,20 @@ impl Client {
         sink: &mut dyn DownloadSink,
         progress: &dyn Fn(u64),
     ) -> Result<(), NetError> {
+        self.download_bounded(download, access, MAX_SIZE, sink, progress)
+    }
+
+    fn download_bounded(
+        &self,
+        download: &Download,
+        access: Access<'_>,
+        limit: u64,
+        sink: &mut dyn DownloadSink,
+        progress: &dyn Fn(u64),
+    ) -> Result<(), NetError> {
         let mut failures = Vec::new();
         for url in &download.urls {
-            let mut one = One { client: self, download, url, access, sink, progress, tag: None };
+            let mut one = One { client: self, download, url, access, limit, sink, progress, tag: None };
             match one.run() {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_final() => return Err(error),
@@ -150,6 +184,8 @@ struct One<'a> {
     download: &'a Download,
     url: &'a Url,
     access: Access<'a>,
+    /// The most bytes, where the size is not known.
+    limit: u64,
     sink: &'a mut dyn DownloadSink,
     progress: &'a dyn Fn(u64),
     tag: Option<String>,
@@ -221,13 +257,14 @@ impl One<'_> {
         };
         match (whole, self.download.size) {
             (Some(whole), Some(size)) if whole != size => Err(self.wrong_size(size, whole.to_string())),
+            (Some(whole), None) if whole > self.limit => Err(self.too_large()),
             _ => Ok(()),
         }
     }
 
     fn copy(&mut self, answer: Answer) -> Result<(), NetError> {
         let config = &self.client.inner.config;
-        let limit = self.download.size.unwrap_or(MAX_SIZE);
+        let limit = self.download.size.unwrap_or(self.limit);
         let mut body =
             Paced::new(answer.body.into_reader(), self.url, &config.timeouts, &config.cancel, self.sink.have());
         let mut chunk = vec![0; CHUNK];
@@ -241,7 +278,10 @@ impl One<'_> {
             }
             if have + count as u64 > limit {
                 self.restart()?;
-                return Err(self.wrong_size(limit, "more".to_owned()));
+                return Err(match self.download.size {
+                    Some(size) => self.wrong_size(size, "more".to_owned()),
+                    None => self.too_large(),
+                });
             }
             let bytes = chunk.get(..count).unwrap_or_default();
             self.sink.write(bytes).map_err(|source| self.sink_error(source))?;
@@ -259,6 +299,10 @@ impl One<'_> {
 
     fn wrong_size(&self, expected: u64, got: String) -> NetError {
         NetError::WrongSize { url: self.url.shown(), expected, got }
+    }
+
+    fn too_large(&self) -> NetError {
+        NetError::TooLarge { url: self.url.shown(), limit: self.limit }
     }
 
     fn sink_error(&self, source: SinkError) -> NetError {

@@ -117,12 +117,15 @@ impl Drop for BlobWriter {
     }
 }
 
-/// A download that can be resumed, also by a later process. It is locked: a second process waits for the first.
+/// A download that can be resumed, also by a later process. It is locked: a second process waits for the first. One that has no bytes
+/// leaves nothing.
 pub struct Partial {
     inner: Arc<Inner>,
     digest: Digest,
     file: File,
     hasher: Hasher,
+    /// Whether the file was moved or removed.
+    is_gone: bool,
 }
 
 impl Partial {
@@ -151,21 +154,64 @@ impl Partial {
     ///
     /// # Errors
     /// When the digest is not the one that was asked for, or the file cannot be moved.
-    pub fn finish(self) -> Result<()> {
-        let name = self.digest.hex();
+    pub fn finish(mut self) -> Result<()> {
         let found = self.hasher.clone().finish();
         if let Err(error) = check(Some(&self.digest), found, || format!("the download of {} bytes", self.len())) {
-            let _ = rustix::fs::unlinkat(&self.inner.partial, &name, rustix::fs::AtFlags::empty());
+            self.remove();
             return Err(error);
         }
+        self.admit(&found)
+    }
+
+    /// Opens what is there for reading.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn reader(&self) -> Result<File> {
+        let opened = dir::open_at(&self.inner.partial, self.digest.hex(), OFlags::RDONLY | OFlags::NOFOLLOW, 0);
+        opened.map(File::from).map_err(|e| Error::io("reading the download", self.path(), e))
+    }
+
+    /// Moves the blob into the store under the digest that it has: that it is the right one was found out by another hash.
+    ///
+    /// # Errors
+    /// When the file cannot be moved.
+    pub fn keep(mut self) -> Result<Digest> {
+        let found = self.hasher.clone().finish();
+        self.admit(&found)?;
+        Ok(found)
+    }
+
+    /// Removes what is there, and gives the digest that it had.
+    pub fn discard(mut self) -> Digest {
+        self.remove();
+        self.hasher.clone().finish()
+    }
+
+    fn admit(&mut self, digest: &Digest) -> Result<()> {
         let draft = self.inner.fresh("partial");
-        rustix::fs::renameat(&self.inner.partial, &name, &self.inner.scratch, &draft)
+        rustix::fs::renameat(&self.inner.partial, self.digest.hex(), &self.inner.scratch, &draft)
             .map_err(|e| Error::io("taking up the download", self.path(), e))?;
-        admit(&self.inner, &draft, &self.file, &self.digest)
+        self.is_gone = true;
+        admit(&self.inner, &draft, &self.file, digest)
+    }
+
+    /// Removes the file. Nobody else has it: it is locked.
+    fn remove(&mut self) {
+        let _ = rustix::fs::unlinkat(&self.inner.partial, self.digest.hex(), rustix::fs::AtFlags::empty());
+        self.is_gone = true;
     }
 
     fn path(&self) -> PathBuf {
         self.inner.partial.path().join(self.digest.hex())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.is_empty() && !self.is_gone {
+            self.remove();
+        }
     }
 }
 
@@ -202,7 +248,7 @@ impl Store {
     }
 
     /// Opens the download of a blob where it was left off; what is there is hashed first. Waits while another process has
-    /// it, so ask [`Store::has_blob`] again afterwards.
+    /// it, so ask [`Store::has_blob`] again afterwards. The digest is the blob's, or, for [`Partial::keep`], any that stands for it.
     ///
     /// # Errors
     /// When the file cannot be opened or read.
@@ -223,7 +269,7 @@ impl Store {
             let mut file = File::from(fd);
             let mut hasher = Hasher::new();
             copy(&mut file, &mut hasher).map_err(|e| Error::io("reading the download", inner.partial.path(), e))?;
-            return Ok(Partial { inner: Arc::clone(inner), digest: *digest, file, hasher });
+            return Ok(Partial { inner: Arc::clone(inner), digest: *digest, file, hasher, is_gone: false });
         }
     }
 

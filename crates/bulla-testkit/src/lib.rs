@@ -17,6 +17,7 @@ pub mod language;
 pub mod maven;
 pub mod mirror;
 pub mod npm;
+pub mod poetry;
 pub mod process;
 pub mod project;
 pub mod python;
@@ -44,6 +45,11 @@ pub use verdaccio::Verdaccio;
 /// When it is not set.
 pub fn clients() -> Result<(), String> {
     std::env::var_os("BULLA_CLIENTS").map(|_| ()).ok_or_else(|| "BULLA_CLIENTS is not set".to_owned())
+}
+
+/// Says whether bytes have a word in them.
+pub fn contains(bytes: &[u8], word: impl AsRef<[u8]>) -> bool {
+    memchr::memmem::find(bytes, word.as_ref()).is_some()
 }
 
 /// Says on standard error that a test, or a part of it, was skipped, and why.

@@ -370,7 +370,7 @@ pub fn real_python(locks: &[PathBuf]) -> Option<PathBuf> {
     fetch_real(locks).map_err(|why| skipped("fetching real packages of Python", &why)).ok()
 }
 
-fn fetch_real(locks: &[PathBuf]) -> Result<PathBuf, String> {
+pub(crate) fn fetch_real(locks: &[PathBuf]) -> Result<PathBuf, String> {
     let (python, pip) = debian_python()?;
     let mut key = Sha256::new();
     for lock in locks {

@@ -6,6 +6,7 @@ mod config;
 mod environment;
 mod error;
 mod interrupt;
+mod limit;
 mod neutral;
 mod ops;
 mod progress;
@@ -25,5 +26,6 @@ fn main() -> std::process::ExitCode {
     if secret::intercept() {
         return std::process::ExitCode::SUCCESS;
     }
+    limit::raise_open_files();
     cli::main()
 }

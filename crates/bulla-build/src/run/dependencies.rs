@@ -12,13 +12,13 @@ use std::{
 
 use bulla_ecosystems::dependencies::{
     self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Observed, Question,
-    ReadSeek, Script, pypi::Pythons,
+    ReadSeek, Script, apt::Apt, pypi::Pythons,
 };
 use bulla_model::{
     Address, CleanPath, Digest, Ecosystem, Origin,
     lock::LooseKey,
     plan::{PlannedBase, PlannedStage},
-    spec::{Dependency, InstallScripts, Name},
+    spec::{Dependency, InstallScripts, Named},
 };
 use bulla_sandbox::{Bind, Executed};
 use bulla_serve::{Authority, Body, MAX_HOSTS, Report, Route, Table};
@@ -47,8 +47,8 @@ fn base() -> String {
 #[derive(Default)]
 pub(crate) struct LockFiles(Mutex<BTreeMap<Key, Arc<LockFile>>>);
 
-/// What a lock file is known by: its kind, where it lies, and what of the stage counts.
-type Key = (Ecosystem, Name, CleanPath, dependencies::Stage);
+/// What a lock file is known by: its kind, what names the packages, and what of the stage counts.
+type Key = (Ecosystem, Named, dependencies::Stage);
 
 /// A lock file of a source.
 pub(crate) struct LockFile {
@@ -121,18 +121,26 @@ impl Stages<'_> {
         let all =
             stage.dependencies.iter().flat_map(|(ecosystem, files)| files.iter().map(move |file| (ecosystem, file)));
         for (ecosystem, dependency) in all {
-            let place = format!("/{}", place_of(&dependency.source)?);
+            let place = match &dependency.named {
+                Named::File { source, .. } => format!("/{}", place_of(source)?),
+                Named::Release(_) => String::new(),
+            };
             let pythons = if *ecosystem == Ecosystem::Pypi { self.pythons(&stage.base) } else { Pythons::default() };
             let observed = self.observed(stage, *ecosystem, dependency)?;
             let scripts = dependency.scripts.clone();
             let of_stage = dependencies::Stage { platform, place, scripts, pythons, observed };
-            let key = (*ecosystem, dependency.source.clone(), dependency.file.clone(), of_stage);
+            let key = (*ecosystem, dependency.named.clone(), of_stage);
             if let Some(file) = known.get(&key) {
                 files.push(Arc::clone(file));
                 continue;
             }
-            let source = self.sources.get(&dependency.source).ok_or_else(|| internal("a source that was not read"))?;
-            let mut native = dependencies::read(*ecosystem, &SourceFiles(source), &dependency.file, &key.3)?;
+            let mut native: Box<dyn Native> = match &dependency.named {
+                Named::File { source, file } => {
+                    let source = self.sources.get(source).ok_or_else(|| internal("a source that was not read"))?;
+                    dependencies::read(*ecosystem, &SourceFiles(source), file, &key.2)?
+                }
+                Named::Release(release) => Box::new(Apt::new(release, &key.2.observed)),
+            };
             self.pin_loose(&mut *native, &dependency.to_string())?;
             for remark in native.remarks() {
                 let message = format!("{dependency}: {remark}");
@@ -410,7 +418,7 @@ pub(crate) fn give(
     let mut answers = Answers::default();
     let folder = context.store.scratch("clients")?;
     let cache = folder.folder("cache", 0o777)?;
-    let mut binds = vec![Bind { source: cache, target: CACHE.into(), writable: true }];
+    let mut binds = vec![Bind { source: cache.clone(), target: CACHE.into(), writable: true }];
     let own: Vec<String> = env.keys().cloned().collect();
     if files.iter().any(|file| file.proxied) {
         // Before the clients' own: another lock file's client may have no need of it.
@@ -453,6 +461,10 @@ pub(crate) fn give(
         }
     }
     for (number, (target, (bytes, mode))) in mounted.into_iter().enumerate() {
+        if let Ok(place) = target.strip_prefix(CACHE) {
+            lay_in(&cache, place, &bytes, mode)?;
+            continue;
+        }
         let source = folder.path().join(format!("settings-{number}"));
         let unreadable = |error| unreadable(target.display().to_string(), error);
         fs_err::write(&source, bytes).map_err(unreadable)?;
@@ -481,6 +493,20 @@ pub(crate) fn give(
     };
     binds.extend(folders);
     Ok(Some(Given { table, binds, materials: answers.materials, laid, marks, _folder: folder }))
+}
+
+/// Lays a file into the folder for what clients keep for themselves, where one wants to find it among the rest. It is the step's, as all that lies there.
+fn lay_in(cache: &Path, place: &Path, bytes: &[u8], mode: u32) -> Result<(), BuildError> {
+    let unreadable = |error| unreadable(place.display().to_string(), error);
+    let above: Vec<&Path> = place.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
+    for folder in above.into_iter().rev().map(|folder| cache.join(folder)) {
+        fs_err::create_dir_all(&folder).map_err(unreadable)?;
+        fs_err::set_permissions(&folder, Permissions::from_mode(0o777)).map_err(unreadable)?;
+    }
+    let file = cache.join(place);
+    fs_err::write(&file, bytes).map_err(unreadable)?;
+    fs_err::set_permissions(&file, Permissions::from_mode(mode)).map_err(unreadable)?;
+    Ok(())
 }
 
 /// Makes the folders of lock files, together where they are the same.

@@ -284,6 +284,13 @@ fn parse_files(field: &str) -> Result<BTreeMap<CleanPath, FileSum>, ReleaseError
 }
 
 impl Release {
+    /// Gives the files of a folder, each by its name in it.
+    pub fn files_of<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, FileSum)> + 'a {
+        let inside = move |path: &'a CleanPath| path.as_str()?.strip_prefix(folder)?.strip_prefix('/');
+        let all = self.files.iter().filter_map(move |(path, sum)| Some((inside(path)?, *sum)));
+        all.filter(|(name, _)| !name.contains('/'))
+    }
+
     /// Gives the digest and size of a file, whose path is relative to the directory of the index.
     pub fn file(&self, path: &str) -> Option<FileSum> {
         self.files.get(&CleanPath::parse(path).ok()?).copied()

@@ -14,8 +14,10 @@
 //! 6. Of projects without a lock file, what a step asks for is passed on once ([`observe`]), and pinned in `bulla.lock`; it goes the same way then.
 //! 7. When a client asked for something else, [`Native::diagnose`] says what the lock has instead, and what to do.
 
+pub mod apt;
 pub mod cargo;
 pub mod go;
+pub mod gradle;
 mod hash;
 pub mod maven;
 pub mod npm;
@@ -100,10 +102,13 @@ impl Artifact {
             return format!("pkg:generic/{base}@{commit}?vcs_url={url}");
         }
         // Several files of one version are told apart by their types.
-        if let (Ecosystem::Maven, Some(Place::Registry(path))) = (ecosystem, self.places.first())
+        if let (Ecosystem::Maven | Ecosystem::Gradle, Some(Place::Registry(path))) = (ecosystem, self.places.first())
             && let Some(purl) = maven::purl(path)
         {
             return purl;
+        }
+        if ecosystem == Ecosystem::Apt {
+            return apt::purl(&self.name, &self.version, &self.file);
         }
         format!("pkg:{}/{}@{}", ecosystem.purl_type(), escaped(&self.name), escaped(&self.version))
     }
@@ -391,7 +396,15 @@ pub fn read(
         Ecosystem::Pypi => Ok(Box::new(pypi::Pypi::read(files, file, &stage.into())?)),
         Ecosystem::Cargo => Ok(Box::new(cargo::Cargo::read(files, file)?.with_scripts(stage.scripts.clone()))),
         Ecosystem::Go => Ok(Box::new(go::Go::read(files, file)?)),
+        Ecosystem::Gradle => Ok(Box::new(gradle::Gradle::read(files, file)?)),
         Ecosystem::Maven => Ok(Box::new(maven::Maven::read(files, file, &stage.observed)?)),
+        // No file names packages of it: it is made of a release ([`apt::Apt::new`]).
+        Ecosystem::Apt => Err(LockFileError {
+            file: file.to_string(),
+            line: None,
+            what: "no file says what apt installs".to_owned(),
+            hints: vec!["name a release of Debian: `{apt: trixie}`".to_owned()],
+        }),
     }
 }
 
@@ -404,8 +417,9 @@ pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]
         Ecosystem::Go => go::joined(one, other),
         Ecosystem::Cargo => cargo::joined(content_type, one, other),
         Ecosystem::Npm => npm::joined(one, other),
+        Ecosystem::Gradle => gradle::joined(one, other),
         // Of one stage there is one set of answers.
-        Ecosystem::Maven => None,
+        Ecosystem::Maven | Ecosystem::Apt => None,
     }
 }
 
@@ -430,9 +444,11 @@ fn read_text(files: &dyn Files, file: &CleanPath, limit: u64, hint: &str) -> Res
 pub fn usual_files(ecosystem: Ecosystem) -> &'static [&'static str] {
     match ecosystem {
         Ecosystem::Npm => &["npm-shrinkwrap.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock"],
-        Ecosystem::Pypi => &["uv.lock", "pylock.toml", "requirements.txt"],
+        Ecosystem::Pypi => &["uv.lock", "poetry.lock", "pylock.toml", "requirements.txt"],
         Ecosystem::Cargo => &["Cargo.lock"],
         Ecosystem::Go => &["go.sum"],
         Ecosystem::Maven => &["pom.xml"],
+        Ecosystem::Gradle => &["gradle.lockfile"],
+        Ecosystem::Apt => &[],
     }
 }

@@ -5,7 +5,7 @@
 
 use bulla_model::{Ecosystem, lock::Answers};
 
-use super::maven;
+use super::{apt, maven};
 
 /// The longest path that is asked for, in bytes.
 pub const MAX_PATH: usize = 512;
@@ -48,6 +48,8 @@ pub enum Wanted {
 pub enum Check {
     /// By the SHA-1 that the registry has beside it, at the same path with `.sha1` behind.
     Sha1Beside,
+    /// By what its archive has signed ([`apt::Archive`]), which also says whether there may be such a thing.
+    Signed,
 }
 
 /// Says what a path of the step's loopback asks for, where it has the shape of a client's request.
@@ -57,7 +59,8 @@ pub enum Check {
 pub fn asked(ecosystem: Ecosystem, path: &str) -> Result<Asked, &'static str> {
     match ecosystem {
         Ecosystem::Maven => maven::asked(path),
-        Ecosystem::Npm | Ecosystem::Pypi | Ecosystem::Cargo | Ecosystem::Go => {
+        Ecosystem::Apt => apt::asked(path),
+        Ecosystem::Npm | Ecosystem::Pypi | Ecosystem::Cargo | Ecosystem::Go | Ecosystem::Gradle => {
             Err("packages of this kind are pinned by a lock file, and nothing of them is observed")
         }
     }

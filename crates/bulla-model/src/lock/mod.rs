@@ -20,7 +20,7 @@ pub use self::{
     check::{Change, Stale},
     error::LockError,
     loose::{Loose, LooseEvidence, LooseKey, LoosePin},
-    observed::{AnswerPin, Answers, ObservedKey, Verified},
+    observed::{AnswerPin, Answers, IndexSignature, ObservedKey, Verified},
     source::{DebianPin, Evidence, FilePin, GitEvidence, GitPin, GitSignature, ModulePin, SourcePin, UrlPin},
 };
 use crate::{

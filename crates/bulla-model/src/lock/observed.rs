@@ -8,6 +8,7 @@ use crate::{
     digest::Digest,
     ecosystem::Ecosystem,
     spec::{Name, Spec},
+    time::Epoch,
 };
 
 /// Whose answers are pinned: those that a stage's steps got from the registry of an ecosystem.
@@ -15,7 +16,7 @@ use crate::{
 pub struct ObservedKey {
     /// The stage.
     pub stage: Name,
-    /// The ecosystem, whose name is that of its logical registry.
+    /// The ecosystem.
     pub ecosystem: Ecosystem,
 }
 
@@ -49,23 +50,38 @@ pub enum AnswerPin {
 }
 
 /// By what an answer was found to be right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verified {
     /// By the checksum that the registry has beside it.
     Checksum,
+    /// By its own signature.
+    Signature(IndexSignature),
+    /// By a digest in what is signed.
+    SignedDigest,
     /// By nothing: the registry says nothing about it.
     Nothing,
 }
 
-impl Verified {
-    /// Every way.
-    pub const ALL: [Self; 2] = [Self::Checksum, Self::Nothing];
+/// Who signed an index of packages, and for which time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct IndexSignature {
+    /// When the index was made.
+    pub date: Epoch,
+    /// When it ceased to be good, where it says so. It was good when it was observed; what is replayed is this very index, also later.
+    pub valid_until: Option<Epoch>,
+    /// The fingerprints of the keys whose signatures were good, in upper-case hexadecimal, sorted.
+    pub signed_by: Vec<String>,
+}
 
+impl Verified {
     /// Gives its words in the lock.
-    pub const fn words(self) -> &'static str {
+    pub const fn words(&self) -> &'static str {
         match self {
             Self::Checksum => "checksum of the registry",
+            Self::Signature(_) => "signature",
+            Self::SignedDigest => "digest in the signed index",
             Self::Nothing => "nothing",
         }
     }

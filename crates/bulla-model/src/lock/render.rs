@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     AnswerPin, Answers, Evidence, GitEvidence, GitPin, ImageKey, ImagePin, IndexKey, IndexPin, Lock, LooseKey,
-    LoosePin, ObservedKey, PackageKey, PackagePin, RootPin, Signed, SourcePin, VERSION,
+    LoosePin, ObservedKey, PackageKey, PackagePin, RootPin, Signed, SourcePin, VERSION, Verified,
 };
 use crate::{
     digest::Digest,
@@ -208,7 +208,7 @@ fn write_image(out: &mut String, key: &ImageKey, image: &ImagePin) {
 fn write_observed(out: &mut String, key: &ObservedKey, answers: &Answers) {
     out.push_str("\n[[observed]]\n");
     line(out, "stage", key.stage.as_str());
-    line(out, "registry", key.ecosystem.name());
+    line(out, "registry", key.ecosystem.registry());
     out.push_str("answers = [\n");
     for (path, answer) in answers {
         let _ = write!(out, "    {{ path = {}, status = {}", quoted(path), answer.status());
@@ -218,6 +218,14 @@ fn write_observed(out: &mut String, key: &ObservedKey, answers: &Answers) {
                 let _ = write!(out, ", purl = {}", quoted(purl));
             }
             let _ = write!(out, ", verified = {}", quoted(verified.words()));
+            if let Verified::Signature(signature) = verified {
+                let _ = write!(out, ", date = {}", quoted(&signature.date.rfc3339()));
+                if let Some(end) = signature.valid_until {
+                    let _ = write!(out, ", valid-until = {}", quoted(&end.rfc3339()));
+                }
+                let keys: Vec<String> = signature.signed_by.iter().map(|key| quoted(key)).collect();
+                let _ = write!(out, ", signed-by = [{}]", keys.join(", "));
+            }
         }
         out.push_str(" },\n");
     }

@@ -39,8 +39,8 @@ pub use self::{
     platforms::{EMULATION, of_stage_label, root_name, stage_label},
     source::{DebianSource, Folder, GitSource, GitTrust, Packing, Portion, Source, Trust, Unpack, UrlSource},
     stage::{
-        Command, Dependency, Identity, InstallScripts, Limits, OnRefusal, OutputRef, Seen, Stage, StageBase, StageCopy,
-        StagePlatform, Step,
+        Command, Dependency, Identity, InstallScripts, Limits, Named, OnRefusal, OutputRef, Seen, Stage, StageBase,
+        StageCopy, StagePlatform, Step,
     },
     starter::TELLING_FILES,
     step_ref::{NoSuchStep, StepRef, StepRefError},

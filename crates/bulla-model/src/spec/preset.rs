@@ -119,6 +119,15 @@ impl Language {
             (Self::Python, ["pip", "install", rest @ ..] | ["uv", "pip", "sync", rest @ ..]) if of_the_lock(rest) => {
                 Some(&["**/*requirements*.txt", "requirements/**", "pylock*.toml"])
             }
+            // Without `--no-root` the project itself is installed.
+            (Self::Python, ["poetry", "install" | "sync", rest @ ..])
+                if rest.contains(&"--no-root")
+                    && !rest
+                        .iter()
+                        .any(|word| ["-C", "-P", "--dir", "--proj"].iter().any(|other| word.starts_with(other))) =>
+            {
+                Some(&["pyproject.toml", "poetry.lock", "poetry.toml"])
+            }
             (Self::Go, ["go", "mod", "download", ..]) => Some(&["**/go.mod", "**/go.sum", "go.work", "go.work.sum"]),
             _ => None,
         }

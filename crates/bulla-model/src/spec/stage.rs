@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{AbsolutePath, Debian, Glob, Name, Position, StepSecret};
+use super::{AbsolutePath, Debian, Glob, Name, Position, Release, StepSecret};
 use crate::{ecosystem::Ecosystem, oci::BaseReference, path::CleanPath, platform::Platform, tree::Owner};
 
 /// A named root filesystem and the commands run on it.
@@ -133,16 +133,30 @@ pub struct StageCopy {
     pub to: AbsolutePath,
 }
 
-/// A native lock file that a stage names.
+/// What a stage depends on, beside the packages that it starts from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Dependency {
-    /// The source that it lies in.
-    pub source: Name,
-    /// Where, relative to the source's top.
-    pub file: CleanPath,
+    /// What names the packages.
+    #[serde(flatten)]
+    pub named: Named,
     /// What becomes of the scripts of its packages.
     #[serde(skip_serializing_if = "InstallScripts::is_run")]
     pub scripts: InstallScripts,
+}
+
+/// What names packages that a stage depends on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(untagged)]
+pub enum Named {
+    /// A native lock file, or a project that is observed.
+    File {
+        /// The source that it lies in.
+        source: Name,
+        /// Where, relative to the source's top.
+        file: CleanPath,
+    },
+    /// A release of Debian, of which steps choose packages.
+    Release(Release),
 }
 
 /// What becomes of the scripts that packages have run when they are installed.
@@ -168,7 +182,10 @@ impl InstallScripts {
 
 impl std::fmt::Display for Dependency {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "/src/{}/{}", self.source, self.file)
+        match &self.named {
+            Named::File { source, file } => write!(f, "/src/{source}/{file}"),
+            Named::Release(release) => write!(f, "apt of {}", release.codename),
+        }
     }
 }
 

@@ -1,19 +1,15 @@
 //! Runs `git http-backend` for one request (RFC 3875).
 
-use std::{
-    io::Write,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{io::Write, path::Path, process::Stdio};
 
-use super::{GitAsked, GitSaid, environment};
+use super::{GitAsked, GitSaid, git_command};
 
 /// Answers a request by what git's own server program says.
 pub(super) fn run(root: &Path, asked: &GitAsked) -> GitSaid {
     let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
-    let mut command = Command::new("git");
-    command.arg("http-backend").env_clear().envs(environment(root)).current_dir(root);
+    let mut command = git_command(root);
     command
+        .arg("http-backend")
         .env("GIT_PROJECT_ROOT", root)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("PATH_INFO", path)

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
 };
 
 pub use server::{GitAsked, GitSaid, GitServer};
@@ -25,7 +26,8 @@ pub fn has_git(what: &str) -> bool {
 
 /// A command that runs git as nobody in particular: no settings of the machine or its user.
 pub fn git_command(folder: &Path) -> Command {
-    let mut command = Command::new("git");
+    static GIT: LazyLock<PathBuf> = LazyLock::new(|| process::find("git").unwrap_or_else(|| "git".into()));
+    let mut command = Command::new(&*GIT);
     command.current_dir(folder).env_clear().envs(environment(folder));
     command
 }

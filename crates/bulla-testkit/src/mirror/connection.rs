@@ -3,7 +3,7 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
 };
@@ -218,6 +218,7 @@ impl<'a> Answer<'a> {
                 break;
             }
             to.write_all(&buffer)?;
+            self.shared.sent.fetch_add(count, Ordering::Relaxed);
             left -= count;
             if let Some(pace) = slow {
                 thread::sleep(Duration::from_secs_f64(count as f64 / pace.max(1) as f64));

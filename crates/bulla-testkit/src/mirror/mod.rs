@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -94,6 +94,7 @@ pub(crate) struct Shared {
     ended: AtomicBool,
     open: AtomicUsize,
     most_open: AtomicUsize,
+    sent: AtomicU64,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -132,6 +133,7 @@ impl Mirror {
             ended: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             most_open: AtomicUsize::new(0),
+            sent: AtomicU64::new(0),
         });
         let (secure, for_thread) = (tls.is_some(), shared.clone());
         thread::spawn(move || accept(&listener, &for_thread, tls.as_ref()));
@@ -176,6 +178,11 @@ impl Mirror {
     /// Forgets the requests so far.
     pub fn forget_requests(&self) {
         lock(&self.shared.requests).clear();
+    }
+
+    /// Gives how many bytes of bodies were sent so far.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
     }
 
     /// Gives the most connections that were open at once.

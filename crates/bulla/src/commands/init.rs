@@ -23,7 +23,7 @@ Examples:
 
 /// Write a bulla.yaml for this folder
 ///
-/// Looks at what is in the folder (package.json, Cargo.toml, go.mod, requirements.txt, a Makefile, C files, a static site …) and writes a short spec that fits, with comments.
+/// Looks at what is in the folder (package.json, Cargo.toml, go.mod, pom.xml, requirements.txt, poetry.lock, a Makefile, C files, a static site …) and writes a short spec that fits, with comments.
 /// A spec that is there is never overwritten.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]

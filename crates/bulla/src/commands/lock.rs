@@ -28,7 +28,7 @@ Examples:
   bulla lock --update openssl move one package, and what must move with it
   bulla lock --update registry.example/team/base
                               move one image that the spec starts from
-  bulla lock --observe build  run the stage once, and pin what it asks the registry of Maven for
+  bulla lock --observe build  run the stage once, and pin what it asks registries for (Maven, apt)
   bulla lock --member services/shop --update
                               one member of a workspace alone";
 
@@ -38,7 +38,7 @@ Examples:
 /// signature, if it has one, and every source of git by its commit and the SHA-256 of its files, with who signed. An image is pinned by the digest that its tag, or its name in a layout of the project, has. Versions that are locked stay,
 /// unless they must move or are told to. Of packages and images nothing but indexes and manifests is downloaded.
 ///
-/// What has no lock file of its own (`dependencies: [{maven: pom.xml}]`) is observed: with --observe the stage is run once, without secrets, what its
+/// What has no lock file of its own (`dependencies: [{maven: pom.xml}]`, `[{apt: trixie}]`) is observed: with --observe the stage is run once, without secrets, what its
 /// client asks the registry for is passed on to the one of your configuration and verified, and the answers are pinned. Nothing that the steps leave
 /// is kept. This is the only time that a step reaches anything: only GET and HEAD of the registry's own paths, and within a budget.
 ///

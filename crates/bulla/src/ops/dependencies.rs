@@ -1,9 +1,10 @@
 //! Brings what native lock files name into the store, from the registries that the user's configuration names, verified by the lock
 //! files' own hashes. Which SHA-256 such a hash stands for is kept, sealed, so that nothing is hashed or fetched twice.
 
+mod resumed;
+
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Write as _,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -24,11 +25,13 @@ use bulla_model::{
 use bulla_net::{Client, NetError, Url};
 use bulla_store::Store;
 
+use self::resumed::Resumed;
 use crate::{
     error::{CommandError, Result},
     ops::{self, git::Git},
     registry::{
-        Apt, CargoRegistries, Found, GoRegistries, MavenRegistries, NpmRegistries, PackageRegistries, PypiRegistries,
+        Apt, AptRegistries, CargoRegistries, Found, GoRegistries, MavenRegistries, NpmRegistries, PackageRegistries,
+        PypiRegistries,
     },
     session::Session,
 };
@@ -277,11 +280,14 @@ impl<'a> Dependencies<'a> {
             Ecosystem::Go => Box::new(GoRegistries::read(self.session)?),
             Ecosystem::Pypi => Box::new(PypiRegistries::read(self.session)?),
             Ecosystem::Cargo => Box::new(CargoRegistries::read(self.session)?),
-            Ecosystem::Maven => Box::new(MavenRegistries::read(self.session)?),
+            Ecosystem::Maven | Ecosystem::Gradle => Box::new(MavenRegistries::read(self.session)?),
+            Ecosystem::Apt => Box::new(AptRegistries::read(self.session)?),
         };
         let mut machine = Apt::read(self.session)?;
-        // Of the machine's settings its proxies and authorities count; its logins are for others.
-        machine.credentials.clear();
+        // Of the machine's settings its proxies and authorities count; its logins are for archives of Debian alone.
+        if ecosystem != Ecosystem::Apt {
+            machine.credentials.clear();
+        }
         machine.ca_files.extend(registries.ca_files().iter().cloned());
         let client = ops::network::client(self.session, &machine)?;
         let known = Arc::new(Known { registries, client });
@@ -369,6 +375,10 @@ impl<'a> Dependencies<'a> {
     fn fetch_one(&self, ecosystem: Ecosystem, file: &str, artifact: &Artifact) -> Result<Digest> {
         let mut last: Option<CommandError> = None;
         let known = self.known(ecosystem)?;
+        let moved_on = |place: &Place| match place {
+            Place::Registry(path) => known.registries.moved_on(path),
+            Place::Url(_) | Place::Git { .. } => None,
+        };
         for place in &artifact.places {
             if let Place::Git { url, commit } = place {
                 match self.fetch_commit(artifact, url, commit) {
@@ -384,19 +394,25 @@ impl<'a> Dependencies<'a> {
                     Err(error) if error.kind == Kind::Interrupted => return Err(error),
                     Err(error) => error,
                 };
-                // Whoever has other bytes is not made up for by the next.
-                let ends = error.kind == Kind::Integrity || !found.else_next && !is_absence(&error);
+                // Whoever has other bytes is not made up for by the next, but where they are only newer ones.
+                let ends = error.kind == Kind::Integrity && moved_on(place).is_none()
+                    || !found.else_next && !is_absence(&error);
                 last = Some(error);
                 if ends {
                     break;
                 }
             }
         }
-        let CommandError { kind, error, mut hints, .. } = last.unwrap_or_else(|| {
+        let last = last.unwrap_or_else(|| {
             crate::error::CliError::Option(format!("nothing says where {} {} is", artifact.name, artifact.version))
                 .into()
         });
-        if kind == Kind::Integrity {
+        let moved_on = artifact.places.iter().find_map(moved_on);
+        let moved_on = moved_on.filter(|_| last.kind == Kind::Integrity || is_absence(&last));
+        let CommandError { kind, error, mut hints, .. } = last;
+        if let Some(moved_on) = moved_on {
+            hints.extend(moved_on);
+        } else if kind == Kind::Integrity {
             hints.push(format!(
                 "either the registry or {file} is not what it was: compare them before you take over a new hash, and say so to whoever runs the registry"
             ));
@@ -424,19 +440,34 @@ impl<'a> Dependencies<'a> {
         Ok(digest)
     }
 
-    fn fetch_from(&self, known: &Known, artifact: &Artifact, found: &Found) -> Result<Digest> {
+    /// Fetches what has no hash yet, for the first time.
+    fn fetch_first(&self, known: &Known, found: &Found) -> Result<Digest> {
         let get = found.get(MAX_ARTIFACT, None);
         let open = || self.store.blob_writer().map_err(std::io::Error::other);
         let (mut writer, _) = known.client.get_into_with(&get, found.login.as_ref(), open, &|_| {})?;
-        writer.flush().map_err(crate::error::CliError::File)?;
-        for hash in &artifact.hashes {
-            let mut reader = writer.reader()?;
-            if !hash.matches(&mut reader).map_err(crate::error::CliError::File)? {
-                let url = found.url.shown();
-                return Err(OtherBytes { url: without_logins(&url).to_string(), expected: hash.to_string() }.into());
-            }
+        std::io::Write::flush(&mut writer).map_err(crate::error::CliError::File)?;
+        Ok(writer.finish(None)?)
+    }
+
+    /// Fetches one artifact from a place. It goes on where an earlier attempt ended, wherever that was from: what it is, its hashes say.
+    fn fetch_from(&self, known: &Known, artifact: &Artifact, found: &Found) -> Result<Digest> {
+        if artifact.hashes.is_empty() {
+            return self.fetch_first(known, found);
         }
-        let digest = writer.finish(None)?;
+        let mut sink = Resumed::open(self.store, &artifact.hashes)?;
+        if !sink.take_whole()? {
+            let get = found.get(MAX_ARTIFACT, None);
+            let stands_for = sink.stands_for();
+            let fetched = known.client.download_with(&get, found.login.as_ref(), stands_for, &mut sink, &|_| {});
+            fetched.map_err(|error| match (error, artifact.hashes.first()) {
+                (NetError::WrongDigest { url, .. }, Some(hash)) => {
+                    let url = without_logins(&url).to_string();
+                    CommandError::from(OtherBytes { url, expected: hash.to_string() })
+                }
+                (error, _) => error.into(),
+            })?;
+        }
+        let digest = sink.kept()?;
         for hash in &artifact.hashes {
             run::keep_pinned(self.store, hash, &digest)?;
         }

@@ -5,6 +5,7 @@
 //! in: a suite that none of them knows is an error that says what to configure.
 
 mod apt;
+mod archives;
 mod cargo;
 mod go;
 mod keys;
@@ -25,6 +26,7 @@ use bulla_net::Url;
 
 pub(crate) use self::{
     apt::{Apt, Entry, SignedBy},
+    archives::AptRegistries,
     cargo::{CargoRegistries, sparse_index},
     go::{GoRegistries, Proxies},
     logins::DockerLogins,

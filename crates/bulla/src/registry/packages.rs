@@ -35,6 +35,12 @@ pub(crate) trait PackageRegistries: Send + Sync {
         &[]
     }
 
+    /// Gives what may help where a registry has not the locked bytes at a path any more, or others, where it is one that moves on by itself;
+    /// else that is told as what it is, a registry that is not what it was.
+    fn moved_on(&self, _path: &str) -> Option<Vec<String>> {
+        None
+    }
+
     /// Gives what may help where a package could not be had.
     fn hint(&self, _package: &str) -> Option<String> {
         None

@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use bulla_testkit::{Project, process, skipped};
+use bulla_testkit::{Project, contains, process, skipped};
 
 use crate::world::{World, project, spec};
 
@@ -34,10 +34,6 @@ fn contents(project: &Project) -> (String, Vec<u8>) {
     (listing, bytes)
 }
 
-fn has(bytes: &[u8], text: &[u8]) -> bool {
-    bytes.windows(text.len()).any(|part| part == text)
-}
-
 /// A file of the host with content that is nowhere else, at a path that links of an attack lead to.
 fn secret() -> (Project, String) {
     let secret = format!("content-of-the-host-{}", std::process::id());
@@ -60,12 +56,12 @@ fn links_to_the_host_are_kept_as_links_and_never_followed() {
     for link in ["out/shadow -> /etc/shadow", "out/environ -> /proc/self/environ", &format!("out/host -> {target}")] {
         assert!(listing.contains(link), "{link} is not in {listing}");
     }
-    assert!(has(&bytes, b"hello\n"), "the control: what is a file is in the layer");
-    assert!(!has(&bytes, secret.as_bytes()), "content of the host is in the image");
-    assert!(!has(&bytes, b"PATH=/"), "content of /proc is in the image");
+    assert!(contains(&bytes, b"hello\n"), "the control: what is a file is in the layer");
+    assert!(!contains(&bytes, &secret), "content of the host is in the image");
+    assert!(!contains(&bytes, b"PATH=/"), "content of /proc is in the image");
     let shadow = fs_err::read_to_string("/etc/shadow").unwrap_or_default();
     for line in shadow.lines().filter(|line| line.len() > 8) {
-        assert!(!has(&bytes, line.as_bytes()), "a line of /etc/shadow is in the image");
+        assert!(!contains(&bytes, line), "a line of /etc/shadow is in the image");
     }
 }
 
@@ -78,7 +74,7 @@ fn an_output_that_is_a_link_itself_stays_one() {
     world.build(&project, &[]).success();
     let (listing, bytes) = contents(&project);
     assert!(listing.contains(&format!("out -> {target}")), "{listing}");
-    assert!(!has(&bytes, secret.as_bytes()));
+    assert!(!contains(&bytes, &secret));
 }
 
 #[test]
@@ -162,7 +158,7 @@ fn what_is_swapped_while_the_step_ends_is_one_or_the_other() {
         world.build(&project, &[]).success();
         let (listing, bytes) = contents(&project);
         assert!(listing.contains("out/hello"), "{listing}");
-        assert!(!has(&bytes, secret.as_bytes()), "content of the host is in the image: {listing}");
+        assert!(!contains(&bytes, &secret), "content of the host is in the image: {listing}");
         assert!(!host.path("own").exists() && host.read("shadow") == secret);
         world.assert_sound(&project);
     }
@@ -195,7 +191,7 @@ fn names_that_are_not_utf8_are_refused_by_name_and_never_changed() {
     // The control: other names than those of English are no matter.
     let project = project(&["mkdir out; echo even >'out/größe-大小'"]);
     world.build(&project, &[]).success();
-    assert!(has(&contents(&project).1, "out/größe-大小".as_bytes()));
+    assert!(contains(&contents(&project).1, "out/größe-大小".as_bytes()));
 }
 
 #[test]

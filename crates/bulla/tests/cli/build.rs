@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use bulla_testkit::{Project, TestEnvironment, process};
+use bulla_testkit::{Deb, DebianRepo, Mirror, Project, Release, TestEnvironment, process};
 
 use crate::{offline, online};
 
@@ -58,6 +58,27 @@ fn an_image_of_packages_has_the_digest_that_it_always_had() {
     assert!(files.contains("/usr/lib/libshop.so"), "{files}");
     let golden = "sha256:35fcede75a6002482c494c06fceb28d89eaee021899403d0f1d237654121c10a";
     assert_eq!(digest, golden, "see the_same_files_give_the_same_digest_anywhere");
+}
+
+#[test]
+fn an_image_may_have_more_packages_than_a_session_has_open_files() {
+    let mut repo = DebianRepo::new("trixie");
+    let names: Vec<String> = (0..64).map(|at| format!("part-{at}")).collect();
+    for name in &names {
+        repo.add(&Deb::new(name, "1").file(&format!("usr/share/{name}"), 0o644, name.as_str()));
+    }
+    repo.publish(&Release::default());
+    let mirror = Mirror::serve(repo.root());
+    let from = format!("from: {{debian: trixie, suites: [trixie], packages: [{}]}}", names.join(", "));
+    let project = Project::with_spec(&SPEC.replace("from: {scratch: {}}", &from)).file("pages/index.html", "");
+    let limited = |files: &str| {
+        let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
+        environment.through(&["prlimit", &format!("--nofile={files}")])
+    };
+    digest(&limited("48:1024"), &project, &[]);
+    // The control: where the limit is the user's last, they are too many.
+    let ran = limited("48:48").run(&project, &["build"]).failure(4);
+    assert!(ran.stderr.contains("ulimit -n"), "{}", ran.stderr);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Why a step ran again.
 
-use bulla_testkit::{Deb, Project, TestEnvironment};
+use bulla_testkit::{Deb, Project, TestEnvironment, contains};
 
 use crate::world::{World, files};
 
@@ -86,7 +86,7 @@ fn files_variables_and_layers_that_differ_are_named() {
     assert_eq!(json["compared_with"]["step"], 1);
     // The control of the secret: the other value is there, this one nowhere in the index.
     let index = fs_err::read(world.environment.store().join("index.sqlite")).expect("the index");
-    let has = |text: &str| index.windows(text.len()).any(|part| part == text.as_bytes());
+    let has = |text: &str| contains(&index, text);
     assert!(has("VERSION") && has("API_TOKEN") && !has("hunter2"));
 
     let none = environment.run(&project, &["explain", "build/3"]).failure(3);

@@ -22,6 +22,7 @@ fn what_it_writes_is_good_and_fits_the_folder() {
             "language: rust",
         ),
         ("Python", Project::new().file("requirements.txt", "").file("app.py", ""), "language: python"),
+        ("Maven", Project::new().file("pom.xml", "<project><artifactId>shop</artifactId></project>"), "language: java"),
         ("nothing", Project::new(), "nothing that Bulla knows"),
     ] {
         let environment = offline();

@@ -1,5 +1,7 @@
 //! The real program, in a cleared environment with a temporary home.
 
+mod apt;
+mod apt_attacks;
 mod build;
 mod caches;
 mod capabilities;
@@ -17,6 +19,7 @@ mod git_parts;
 mod git_signed;
 mod go;
 mod go_attacks;
+mod gradle;
 mod init;
 mod languages;
 mod lock;
@@ -36,6 +39,7 @@ mod output;
 mod parts;
 mod platforms;
 mod pnpm;
+mod poetry;
 mod proxy;
 mod pypi;
 mod pypi_attacks;
@@ -43,6 +47,7 @@ mod referrers;
 mod registry;
 mod registry_attacks;
 mod remote;
+mod resume;
 mod settings;
 mod shell;
 mod stop;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bulla_testkit::{DebianRepo, Mirror, Project, TestEnvironment, debian};
+use bulla_testkit::{DebianRepo, Mirror, Project, Release, TestEnvironment, contains, debian};
 
 use super::world::{files, usable};
 
@@ -16,8 +16,15 @@ pub(crate) struct Real {
 impl Real {
     /// Makes a world with packages. `None`, after it was said why, where they or a sandbox cannot be had.
     pub(crate) fn new(test: &str, packages: &[&str]) -> Option<Self> {
+        Self::with(test, packages, |_| {})
+    }
+
+    /// Makes a world with packages, and what is added to the archive.
+    pub(crate) fn with(test: &str, packages: &[&str], add: impl FnOnce(&mut DebianRepo)) -> Option<Self> {
         usable(test)?;
-        let repo = DebianRepo::real(packages)?;
+        let mut repo = DebianRepo::real(packages)?;
+        add(&mut repo);
+        repo.publish_release(&Release::default());
         let mirror = Mirror::serve(repo.root());
         let first = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
         Some(Self { repo, mirror, first })
@@ -29,6 +36,16 @@ impl Real {
         let state = self.first.folder().join("home/.local/state");
         let environment = environment.set("BULLA_STORE", &self.first.store().display().to_string());
         environment.set("XDG_STATE_HOME", &state.display().to_string())
+    }
+
+    /// Publishes the archive anew.
+    pub(crate) fn publish(&mut self, release: &Release) {
+        self.repo.publish_release(release);
+    }
+
+    /// Gives the folder of the archive.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.repo.root().to_owned()
     }
 
     /// Gives an environment with an empty store.
@@ -83,9 +100,6 @@ pub(crate) fn unpacked(project: &Project) -> tempfile::TempDir {
 
 /// Says which of a store's files have a word in them.
 pub(crate) fn with_word(store: &Path, word: &str) -> Vec<PathBuf> {
-    let has = |file: &PathBuf| {
-        let bytes = fs_err::read(file).unwrap_or_default();
-        bytes.windows(word.len()).any(|part| part == word.as_bytes())
-    };
+    let has = |file: &PathBuf| contains(&fs_err::read(file).unwrap_or_default(), word);
     files(store).into_iter().filter(has).collect()
 }

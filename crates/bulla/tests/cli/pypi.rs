@@ -10,7 +10,7 @@ use bulla_testkit::{
 use super::world::{World, files, spec};
 
 /// Packages of which one needs another.
-fn packages() -> [PythonPackage; 3] {
+pub(super) fn packages() -> [PythonPackage; 3] {
     [
         PythonPackage::new("greeting", "1.2").depends("wording>=2").depends("on-windows; sys_platform == 'win32'"),
         PythonPackage::new("wording", "2.0").and_source(),
@@ -19,14 +19,14 @@ fn packages() -> [PythonPackage; 3] {
 }
 
 /// A world that has Python and pip too.
-fn python_world(test: &str) -> Option<World> {
+pub(super) fn python_world(test: &str) -> Option<World> {
     let mut world = World::new(test)?;
     world.publish(&python_deb(test)?);
     Some(world)
 }
 
 /// Lets an environment find an index, and nothing of the machine's.
-fn use_index(environment: &TestEnvironment, index: &PythonIndex) {
+pub(super) fn use_index(environment: &TestEnvironment, index: &PythonIndex) {
     let before = fs_err::read_to_string(environment.config()).expect("a configuration");
     let before = before.split("[registry.pypi]").next().unwrap_or_default();
     environment
@@ -39,7 +39,7 @@ fn install(file: &str) -> String {
 }
 
 /// A project whose stage names these lock files.
-fn project(dependencies: &str, steps: &[&str], files: &[(&str, String)]) -> Project {
+pub(super) fn project(dependencies: &str, steps: &[&str], files: &[(&str, String)]) -> Project {
     let stage = format!("    dependencies: [{dependencies}]\n");
     let spec = spec(&stage, steps, "/src/app/out").replace("packages: [tools]", "packages: [tools, python3]");
     files.iter().fold(Project::with_spec(&spec), |project, (file, text)| project.file(&format!("app/{file}"), text))
@@ -52,7 +52,7 @@ fn one(steps: &[&str], lock: String) -> Project {
 }
 
 /// Gives all files beneath a folder with their content.
-fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let read = |path: std::path::PathBuf| {
         (path.strip_prefix(folder).expect("beneath it").display().to_string(), fs_err::read(&path).expect("a file"))
     };
@@ -60,7 +60,7 @@ fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Unpacks the layers of a built image.
-fn unpacked(project: &Project) -> tempfile::TempDir {
+pub(super) fn unpacked(project: &Project) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for blob in files(&project.path("bulla-out").join("blobs/sha256")) {
         let listed = std::process::Command::new("tar").arg("-xzf").arg(&blob).arg("-C").arg(folder.path()).output();

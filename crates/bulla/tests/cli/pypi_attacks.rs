@@ -1,14 +1,14 @@
 //! What a hostile index, lock file or project tries when packages of Python are fetched, and where logins go; each with a control.
 
 use bulla_testkit::{
-    Fault, Project, PythonIndex, PythonPackage, Ran, TestEnvironment,
+    Fault, Project, PythonIndex, PythonPackage, Ran, TestEnvironment, contains,
     python::{Pages, requirements},
 };
 
 use super::{online, world::files};
 
 /// A project whose stage names a lock file. Nothing is run.
-fn project(file: &str, lock: &str) -> Project {
+pub(super) fn project(file: &str, lock: &str) -> Project {
     let spec = format!(
         "bulla: 1
 name: shop
@@ -29,13 +29,13 @@ image:
 }
 
 /// Gives an environment whose configuration of Python's packages is this, beside that of Debian's mirror.
-fn with_pypi(environment: &TestEnvironment, text: &str) {
+pub(super) fn with_pypi(environment: &TestEnvironment, text: &str) {
     let before = fs_err::read_to_string(environment.config()).expect("a configuration");
     let before = before.split("[registry.pypi]").next().unwrap_or_default();
     environment.write_config(&format!("{before}[registry.pypi]\n{text}"));
 }
 
-fn index_of(index: &PythonIndex) -> String {
+pub(super) fn index_of(index: &PythonIndex) -> String {
     format!("client-settings = false\nindex = \"{}\"\n", index.url())
 }
 
@@ -138,7 +138,7 @@ fn a_redirect_and_a_file_elsewhere_get_no_login() {
     for file in files(&environment.store()) {
         let bytes = fs_err::read(&file).unwrap_or_default();
         let hidden: [&[u8]; 2] = [b"hidden-word", b"bWU6aGlkZGVuLXdvcmQ"];
-        assert!(!hidden.iter().any(|word| bytes.windows(word.len()).any(|part| part == *word)), "{}", file.display());
+        assert!(!hidden.iter().any(|word| contains(&bytes, word)), "{}", file.display());
     }
 }
 
@@ -268,7 +268,8 @@ fn a_lock_file_that_is_wrong_is_named_with_its_line() {
         ("uv.lock", "version = 2\n".to_owned(), "uv.lock:1: it is of version 2; versions 1 are known"),
         ("uv.lock", "version = 1\n[[package]\n".to_owned(), "uv.lock:2: "),
         ("pylock.toml", "lock-version = \"2.0\"\n".to_owned(), "pylock.toml:1: it is of version 2.0"),
-        ("poetry.lock", String::new(), "poetry.lock: it is of a kind that is not read yet"),
+        ("Pipfile.lock", String::new(), "Pipfile.lock: it is of a kind that is not read yet"),
+        ("poetry.lock", String::new(), "poetry.lock:1: it has no `lock-version`"),
     ] {
         let ran = fetch(&environment, &project(file, &text)).failure(3);
         assert!(ran.stderr.contains(expected), "{expected}: {}", ran.stderr);

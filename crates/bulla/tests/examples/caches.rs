@@ -1,4 +1,4 @@
-use bulla_testkit::{Project, debian};
+use bulla_testkit::{Project, contains, debian};
 
 use crate::world::{World, unpack};
 
@@ -57,7 +57,7 @@ image:
     assert!(second.stderr.contains("Read from caches by build/1"), "{}", second.stderr);
     if let Some((root, _folder)) = unpack(&project) {
         let bytes = fs_err::read(root.join("usr/bin/program")).expect("the program");
-        let has = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        let has = |text: &str| contains(&bytes, text);
         assert!(has("the second") && !has("the first"), "what changed is in the program");
     }
     // A header that both include.

@@ -1,9 +1,11 @@
 //! The projects of `examples/`, built from real packages of this machine's release and then run; and what holds of them:
 //! the same digest whoever builds, and nothing reached from a step.
 
+mod apt_in_step;
 mod caches;
 mod cargo_tool;
 mod go_service;
+mod gradle;
 mod hello;
 mod hermetic;
 mod maven_service;

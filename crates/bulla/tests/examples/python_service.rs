@@ -1,8 +1,9 @@
-//! The service in Python, by pip and by uv, from real packages. Roots with a compiler are made for it twice, so that it is one of the long
+//! The service in Python, by pip, by uv and by Poetry, from real packages. Roots with a compiler are made for it twice, so that it is one of the long
 //! checks; `cli::pypi` has what every run has.
 
 use bulla_testkit::{
-    DebianRepo, Mirror, Project, PythonIndex, Release, TestEnvironment, docker::Docker, process, python::real_python,
+    DebianRepo, Mirror, Project, PythonIndex, Release, TestEnvironment, docker::Docker, poetry, process,
+    python::real_python,
 };
 
 use crate::world::{build, example, project, skopeo};
@@ -13,9 +14,23 @@ fn fetched(name: &str, locks: &[&str]) -> Option<(Project, TestEnvironment)> {
         bulla_testkit::skipped(name, &why);
         return None;
     }
-    let mut repo = DebianRepo::real(&["python3-venv", "python3-dev", "gcc", "libc6-dev"])?;
+    let packages: &[&str] = match name {
+        "python-service-poetry" => &["python3-venv", "python3-poetry"],
+        _ => &["python3-venv", "python3-dev", "gcc", "libc6-dev"],
+    };
+    let mut repo = DebianRepo::real(packages)?;
     repo.publish_release(&Release::default());
-    let locks: Vec<_> = locks.iter().map(|lock| example(name).join(lock)).collect();
+    let scratch = tempfile::tempdir().expect("a folder");
+    let requirements = |lock: &&str| match *lock {
+        "poetry.lock" => {
+            let text = fs_err::read_to_string(example(name).join(lock)).expect("the lock file");
+            let file = scratch.path().join("requirements.txt");
+            fs_err::write(&file, poetry::required(&text)).expect("a file");
+            file
+        }
+        lock => example(name).join(lock),
+    };
+    let locks: Vec<_> = locks.iter().map(requirements).collect();
     let index = PythonIndex::serve_folder(&real_python(&locks)?);
     let mirror = Mirror::serve(repo.root());
     let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
@@ -81,4 +96,9 @@ fn a_service_in_python_is_built_by_pip_with_nothing_but_a_loopback_and_answers()
 #[test]
 fn the_same_service_is_built_by_uv() {
     built("python-service-uv", &["requirements.txt", "build-requirements.txt", "tools.txt"]);
+}
+
+#[test]
+fn the_same_service_is_built_by_poetry() {
+    built("python-service-poetry", &["poetry.lock"]);
 }

@@ -1,14 +1,17 @@
 //! One key, what its owner says of it, and whether a signature by it is good.
 
-use std::io::Read;
+use std::{
+    io::Read,
+    sync::{Arc, OnceLock},
+};
 
 use bulla_model::Epoch;
 use pgp::{
     composed::{SignedPublicKey, SignedPublicSubKey},
     crypto::hash::HashAlgorithm,
-    packet::{PublicKey, PublicSubkey, Signature, SignatureType, SignatureVersion, SubpacketData},
+    packet::{Signature, SignatureType, SignatureVersion, SubpacketData},
     ser::Serialize,
-    types::{KeyDetails, PublicParams, Tag},
+    types::{KeyDetails, PublicParams, Tag, Timestamp},
 };
 
 use super::SignatureError;
@@ -16,22 +19,26 @@ use super::SignatureError;
 /// RSA keys shorter than this can be factored, or soon.
 const MIN_RSA_BITS: u16 = 2048;
 
-/// One primary key or subkey, with what its self-signatures say of it.
+/// One primary key or subkey. What its self-signatures say of it is found when something is signed with it: most keys of a
+/// keyring never are asked about.
 #[derive(Debug, Clone)]
 pub(super) struct Signer {
-    key: Material,
+    cert: Arc<SignedPublicKey>,
+    /// Which of the subkeys it is; none is the primary key itself.
+    sub: Option<usize>,
     pub(super) fingerprint: String,
     key_id: String,
     pub(super) primary: String,
-    pub(super) flaw: Option<Flaw>,
     created: u64,
-    pub(super) expires: Option<u64>,
+    standing: OnceLock<Standing>,
 }
 
-#[derive(Debug, Clone)]
-enum Material {
-    Primary(Box<PublicKey>),
-    Sub(Box<PublicSubkey>),
+/// What self-signatures say of a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) flaw: Option<Flaw>,
+    /// When it ends, in seconds since 1970.
+    pub(super) expires: Option<u64>,
 }
 
 /// Why a key cannot be used at any time.
@@ -71,53 +78,35 @@ fn is_weak_key(parameters: &PublicParams) -> bool {
     }
 }
 
-impl Signer {
-    /// Says whether it is a primary key.
-    pub(super) fn is_primary(&self) -> bool {
-        matches!(self.key, Material::Primary(_))
-    }
-
-    pub(super) fn primary(cert: &SignedPublicKey) -> Self {
+impl Standing {
+    fn of_primary(cert: &SignedPublicKey) -> Self {
         let key = &cert.primary_key;
-        let fingerprint = format!("{:X}", key.fingerprint());
-        let flags = newest_self_signature(cert, |data| matches!(data, SubpacketData::KeyFlags(_)));
         let revoked = cert.details.revocation_signatures.iter().any(|s| s.verify_key(key).is_ok());
+        let flags = || newest_self_signature(cert, |data| matches!(data, SubpacketData::KeyFlags(_)));
         let flaw = if revoked {
             Some(Flaw::Revoked)
         } else if is_weak_key(key.public_params()) {
             Some(Flaw::Weak)
-        } else if flags.is_none_or(|s| !s.key_flags().sign()) {
+        } else if flags().is_none_or(|s| !s.key_flags().sign()) {
             Some(Flaw::Unbound)
         } else {
             None
         };
-        let created = u64::from(key.created_at().as_secs());
-        Self {
-            flaw,
-            created,
-            expires: newest_self_signature(cert, is_about_use).and_then(|s| expiry(created, s)),
-            key_id: format!("{}", key.legacy_key_id()).to_uppercase(),
-            primary: fingerprint.clone(),
-            fingerprint,
-            key: Material::Primary(Box::new(key.clone())),
-        }
+        let expires = newest_self_signature(cert, is_about_use).and_then(|s| expiry(created(key), s));
+        Self { flaw, expires }
     }
 
-    pub(super) fn sub(cert: &SignedPublicKey, sub: &SignedPublicSubKey, primary: &Self) -> Self {
-        let (key, owner) = (&sub.key, &cert.primary_key);
-        let bindings = || sub.signatures.iter().filter(|s| s.typ() == Some(SignatureType::SubkeyBinding));
-        let binding = bindings()
-            .filter(|s| weak_digest(s).is_none() && s.verify_subkey_binding(owner, key).is_ok())
-            .max_by_key(|s| s.created().map(pgp::types::Timestamp::as_secs));
+    fn of_sub(cert: &SignedPublicKey, sub: &SignedPublicSubKey) -> Self {
+        let (key, owner, primary) = (&sub.key, &cert.primary_key, Self::of_primary(cert));
+        let of = |kind| sub.signatures.iter().filter(move |s| s.typ() == Some(kind));
+        let bindings = of(SignatureType::SubkeyBinding).filter(|s| weak_digest(s).is_none()).map(|s| (s, ()));
+        let binding = newest(bindings, |s, ()| s.verify_subkey_binding(owner, key).is_ok());
         let signs = binding.is_some_and(|s| {
             s.key_flags().sign()
                 && s.embedded_signature()
                     .is_some_and(|b| weak_digest(b).is_none() && b.verify_primary_key_binding(key, owner).is_ok())
         });
-        let revoked = sub
-            .signatures
-            .iter()
-            .any(|s| s.typ() == Some(SignatureType::SubkeyRevocation) && s.verify_subkey_binding(owner, key).is_ok());
+        let revoked = of(SignatureType::SubkeyRevocation).any(|s| s.verify_subkey_binding(owner, key).is_ok());
         let flaw = if revoked || primary.flaw == Some(Flaw::Revoked) {
             Some(Flaw::Revoked)
         } else if is_weak_key(key.public_params()) || primary.flaw == Some(Flaw::Weak) {
@@ -127,18 +116,46 @@ impl Signer {
         } else {
             None
         };
-        let created = u64::from(key.created_at().as_secs());
-        let own = binding.and_then(|s| expiry(created, s));
+        let own = binding.and_then(|s| expiry(created(key), s));
+        // A subkey ends with its primary key at the latest.
+        Self { flaw, expires: own.into_iter().chain(primary.expires).min() }
+    }
+}
+
+impl Signer {
+    /// Gives the primary key of a certificate, and its subkeys.
+    pub(super) fn all(cert: SignedPublicKey) -> impl Iterator<Item = Self> {
+        let cert = Arc::new(cert);
+        let primary = format!("{:X}", cert.primary_key.fingerprint());
+        (0..cert.public_subkeys.len()).map(Some).chain([None]).map(move |sub| match sub {
+            Some(index) => Self::new(&cert, sub, &primary, &cert.public_subkeys[index].key),
+            None => Self::new(&cert, sub, &primary, &cert.primary_key),
+        })
+    }
+
+    fn new(cert: &Arc<SignedPublicKey>, sub: Option<usize>, primary: &str, key: &impl KeyDetails) -> Self {
         Self {
-            flaw,
-            created,
-            // A subkey ends with its primary key at the latest.
-            expires: own.into_iter().chain(primary.expires).min(),
+            cert: Arc::clone(cert),
+            sub,
             fingerprint: format!("{:X}", key.fingerprint()),
             key_id: format!("{}", key.legacy_key_id()).to_uppercase(),
-            primary: primary.fingerprint.clone(),
-            key: Material::Sub(Box::new(key.clone())),
+            primary: primary.to_owned(),
+            created: created(key),
+            standing: OnceLock::new(),
         }
+    }
+
+    /// Says whether it is a primary key.
+    pub(super) fn is_primary(&self) -> bool {
+        self.sub.is_none()
+    }
+
+    /// Says what its self-signatures say of it.
+    pub(super) fn standing(&self) -> Standing {
+        *self.standing.get_or_init(|| match self.sub {
+            Some(index) => Standing::of_sub(&self.cert, &self.cert.public_subkeys[index]),
+            None => Standing::of_primary(&self.cert),
+        })
     }
 
     /// Says whether a signature names this key. A signature that names nobody is nobody's.
@@ -156,7 +173,8 @@ impl Signer {
         if let Some(what) = weak_digest(signature) {
             return Err(SignatureError::Weak { key, what });
         }
-        match self.flaw {
+        let standing = self.standing();
+        match standing.flaw {
             Some(Flaw::Revoked) => return Err(SignatureError::Revoked { key }),
             Some(Flaw::Weak) => return Err(SignatureError::Weak { key, what: "a weak kind of key".to_owned() }),
             Some(Flaw::Unbound) => return Err(SignatureError::NotASigningKey { key }),
@@ -165,14 +183,14 @@ impl Signer {
         // Signatures before version 4 do not protect what they say of themselves.
         let over_data = matches!(signature.typ(), Some(SignatureType::Binary | SignatureType::Text))
             && matches!(signature.version(), SignatureVersion::V4 | SignatureVersion::V6);
-        let verified = match &self.key {
-            Material::Primary(public) => signature.verify(public.as_ref(), data),
-            Material::Sub(public) => signature.verify(public.as_ref(), data),
+        let verified = match self.sub {
+            Some(index) => signature.verify(&self.cert.public_subkeys[index].key, data),
+            None => signature.verify(&self.cert.primary_key, data),
         };
         if !over_data || verified.is_err() || has_critical_notation(signature) {
             return Err(SignatureError::Bad { key });
         }
-        if let Some(expired) = self.expires.filter(|expires| *expires <= at.seconds()) {
+        if let Some(expired) = standing.expires.filter(|expires| *expires <= at.seconds()) {
             return Err(SignatureError::ExpiredKey { key, expired: Epoch::new(expired).unwrap_or(at) });
         }
         if !self.covers(signature, at) {
@@ -208,17 +226,31 @@ fn is_about_use(data: &SubpacketData) -> bool {
 /// Finds the newest self-signature over the primary key (direct) or one of its names that verifies and says such a thing.
 fn newest_self_signature(cert: &SignedPublicKey, says: fn(&SubpacketData) -> bool) -> Option<&Signature> {
     let key = &cert.primary_key;
-    let direct = cert.details.direct_signatures.iter().filter(|s| s.verify_key(key).is_ok());
-    let named = cert.details.users.iter().flat_map(|user| {
-        user.signatures.iter().filter(|s| {
-            s.typ() != Some(SignatureType::CertRevocation) && s.verify_certification(key, Tag::UserId, &user.id).is_ok()
-        })
-    });
-    direct
-        .chain(named)
-        .filter(|s| weak_digest(s).is_none())
-        .filter(|s| s.config().is_some_and(|c| c.hashed_subpackets.iter().any(|p| says(&p.data))))
-        .max_by_key(|s| s.created().map(pgp::types::Timestamp::as_secs))
+    let direct = cert.details.direct_signatures.iter().map(|signature| (signature, None));
+    let named = cert.details.users.iter().flat_map(|user| user.signatures.iter().map(move |s| (s, Some(&user.id))));
+    let named = named.filter(|(signature, _)| signature.typ() != Some(SignatureType::CertRevocation));
+    let says = |signature: &Signature| {
+        signature.config().is_some_and(|config| config.hashed_subpackets.iter().any(|packet| says(&packet.data)))
+    };
+    let candidates = direct.chain(named).filter(|(signature, _)| weak_digest(signature).is_none() && says(signature));
+    newest(candidates, |signature, name| match name {
+        Some(name) => signature.verify_certification(key, Tag::UserId, name).is_ok(),
+        None => signature.verify_key(key).is_ok(),
+    })
+}
+
+/// Finds the newest signature that verifies. To verify one takes far longer than all else about it.
+fn newest<'s, T: Copy>(
+    candidates: impl Iterator<Item = (&'s Signature, T)>,
+    verifies: impl Fn(&Signature, T) -> bool,
+) -> Option<&'s Signature> {
+    let mut candidates: Vec<(&Signature, T)> = candidates.collect();
+    candidates.sort_by_key(|(signature, _)| signature.created().map(Timestamp::as_secs));
+    candidates.into_iter().rev().find(|(signature, over)| verifies(signature, *over)).map(|(signature, _)| signature)
+}
+
+fn created(key: &impl KeyDetails) -> u64 {
+    u64::from(key.created_at().as_secs())
 }
 
 fn expiry(created: u64, signature: &Signature) -> Option<u64> {

@@ -7,7 +7,7 @@
 mod error;
 mod fetched;
 mod inquiry;
-mod unpack;
+pub(crate) mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,14 +11,14 @@ const MAX_MEMORY: u64 = 128 << 20;
 
 /// How a list is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     None,
     Gzip,
     Xz,
 }
 
 impl Compression {
-    pub(super) const fn ending(self) -> &'static str {
+    pub(crate) const fn ending(self) -> &'static str {
         match self {
             Self::None => "",
             Self::Gzip => ".gz",
@@ -53,7 +53,7 @@ pub enum UnpackError {
 ///
 /// # Errors
 /// When the bytes are not valid, or another digest or size comes out than declared.
-pub(super) fn unpack(
+pub(crate) fn unpack(
     bytes: Vec<u8>,
     compression: Compression,
     declared: Option<FileSum>,

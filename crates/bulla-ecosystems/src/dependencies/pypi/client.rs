@@ -1,16 +1,20 @@
-//! How pip and uv find the repository, and why they were not served.
+//! How pip, uv and Poetry find the repository, and why they were not served.
 
-use bulla_model::spec::InstallScripts;
+use bulla_model::{CleanPath, spec::InstallScripts};
 
 use super::{
-    super::{Client, Request},
+    super::{CACHE, Client, Request},
     Pypi,
     name::{Kind, normalised},
-    package::{Package, Pins},
+    package::{Package, Pins, Reading},
 };
 
+/// Where the plug-in lies that tells Poetry of the repository, without its first slash.
+const PLUGIN: &str = "run/bulla/poetry";
+
 /// Says how clients find the repository; uv by an index that it has to be told instead, where there is one.
-pub(super) fn client(base: &str, told: Option<&str>, scripts: &InstallScripts) -> Client {
+pub(super) fn client(base: &str, reading: &Reading, scripts: &InstallScripts) -> Client {
+    let told = reading.told.as_deref();
     let index = format!("{base}/pypi/simple/");
     // An empty variable is none to pip and uv, and hides one of an image that the stage starts from.
     let env = [
@@ -47,10 +51,49 @@ pub(super) fn client(base: &str, told: Option<&str>, scripts: &InstallScripts) -
         ..Client::default()
     };
     // Nothing else is served either way; pip says at once what it would have built. With exceptions there is no word for it.
-    if matches!(scripts, InstallScripts::Deny { allow } if allow.is_empty()) {
+    let is_denied = matches!(scripts, InstallScripts::Deny { allow } if allow.is_empty());
+    if is_denied {
         client.env.insert("PIP_ONLY_BINARY".to_owned(), ":all:".to_owned());
     }
+    if reading.poetry {
+        poetry(base, &mut client, is_denied);
+    }
     client
+}
+
+/// Says how Poetry finds the repository. Where its first index is no setting of it can say, but a plug-in can, by the interface that it has for
+/// those; it lies where no package of an environment does.
+fn poetry(base: &str, client: &mut Client, is_denied: bool) {
+    let cache = format!("{CACHE}/poetry");
+    let env = [
+        ("PYTHONPATH", format!("/{PLUGIN}")),
+        ("POETRY_CACHE_DIR", cache.clone()),
+        // No settings of an image that the stage starts from.
+        ("POETRY_CONFIG_DIR", format!("{cache}/config")),
+        ("POETRY_KEYRING_ENABLED", "false".to_owned()),
+        ("POETRY_NO_INTERACTION", "1".to_owned()),
+        ("POETRY_REQUESTS_MAX_RETRIES", "0".to_owned()),
+        // Where it makes an environment itself: beside the caches it would be gone with the step.
+        ("POETRY_VIRTUALENVS_IN_PROJECT", "true".to_owned()),
+    ];
+    client.env.extend(env.map(|(key, value)| (key.to_owned(), value)));
+    if is_denied {
+        client.env.insert("POETRY_INSTALLER_ONLY_BINARY".to_owned(), ":all:".to_owned());
+    }
+    let module = include_str!("poetry_plugin.py").replace("{base}", base);
+    let files = [
+        ("bulla_poetry.py", module.as_str()),
+        ("bulla_poetry-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: bulla-poetry\nVersion: 1\n"),
+        (
+            "bulla_poetry-1.dist-info/entry_points.txt",
+            "[poetry.application.plugin]\nbulla = bulla_poetry:LockedRepository\n",
+        ),
+    ];
+    for (file, text) in files {
+        if let Ok(path) = CleanPath::parse(format!("{PLUGIN}/{file}")) {
+            client.files.insert(path, text.as_bytes().to_vec());
+        }
+    }
 }
 
 /// Says why a client was not served.
@@ -82,8 +125,17 @@ pub(super) fn diagnose(pypi: &Pypi, request: &Request) -> Option<String> {
                 }
             })
         }
+        ("pypi", Some(name), Some(version), Some("json")) => {
+            let has = pypi.versions(name);
+            // Of what is locked there is a document, unless no file of it is served.
+            Some(if has.is_empty() || has.contains(&version) {
+                unlocked(pypi, &normalised(name)?)
+            } else {
+                format!("a client asked for {name} {version}; {lock} has {}. {}", has.join(", "), lock_again(pypi))
+            })
+        }
         ("pypi", ..) => Some(format!(
-            "a client asked for the JSON interface of the public registry (`/pypi/{rest}`), which is not there: pip and uv do not need it"
+            "a client asked for the JSON interface of the public registry (`/pypi/{rest}`), of which only single versions are there"
         )),
         _ => None,
     }
@@ -176,6 +228,7 @@ fn unlocked(pypi: &Pypi, name: &str) -> String {
 fn lock_again(pypi: &Pypi) -> String {
     let name = String::from_utf8_lossy(pypi.locked.file.name()).into_owned();
     let how = match name.as_str() {
+        "poetry.lock" => "Run `poetry lock`".to_owned(),
         name if name.ends_with(".lock") => "Run `uv lock`".to_owned(),
         name if name.ends_with(".toml") => "Export or lock it again".to_owned(),
         _ => "Add it to what the file is compiled of, run `pip-compile --generate-hashes` or `uv pip compile --generate-hashes`".to_owned(),

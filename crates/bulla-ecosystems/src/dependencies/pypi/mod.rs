@@ -1,4 +1,4 @@
-//! PyPI: `requirements.txt` with hashes, `uv.lock` and `pylock.toml`, for pip and uv.
+//! PyPI: `requirements.txt` with hashes, `uv.lock`, `poetry.lock` and `pylock.toml`, for pip, uv and Poetry.
 //!
 //! What is fetched are the wheels that CPython on Linux, x86-64, glibc may run, for every version of Python that the lock file allows, since
 //! which one a stage has is not known yet ([`Stage`] says it where it is); and source packages where one of these versions has no wheel.
@@ -16,6 +16,7 @@ mod marker;
 mod name;
 mod package;
 mod pages;
+mod poetry;
 mod pylock;
 mod requirements;
 mod tags;
@@ -24,6 +25,8 @@ mod uv;
 
 #[cfg(test)]
 mod attacks;
+#[cfg(test)]
+mod poetry_tests;
 #[cfg(test)]
 mod tests;
 
@@ -81,14 +84,13 @@ pub struct Pypi {
 }
 
 impl Pypi {
-    /// Reads a lock file: `uv.lock` and `NAME.py.lock`, `pylock.toml` and `pylock.NAME.toml`, and else one of requirements.
+    /// Reads a lock file: `poetry.lock`, `uv.lock` and `NAME.py.lock`, `pylock.toml` and `pylock.NAME.toml`, and else one of requirements.
     ///
     /// # Errors
     /// When it is none, is of a version that is not known, or does not pin what it names.
     pub fn read(files: &dyn Files, path: &CleanPath, stage: &Stage) -> Result<Self, LockFileError> {
         let name = String::from_utf8_lossy(path.name()).into_owned();
         let other = match name.as_str() {
-            "poetry.lock" => Some("`poetry export --format requirements.txt` (of poetry-plugin-export)"),
             "Pipfile.lock" => Some("`pipenv requirements --hash`"),
             "pdm.lock" => Some("`pdm export --format requirements`"),
             _ => None,
@@ -98,6 +100,7 @@ impl Pypi {
             return Err(wrong(path, 0, "it is of a kind that is not read yet", &hint));
         }
         let mut reading = match name.as_str() {
+            "poetry.lock" => poetry::read(&whole(files, path)?, path, stage.pythons)?,
             name if name.ends_with(".lock") => uv::read(&whole(files, path)?, path, stage.pythons)?,
             name if name.ends_with(".toml") => pylock::read(&whole(files, path)?, path, stage.pythons)?,
             _ => requirements::read(files, path, stage.pythons)?,
@@ -316,6 +319,10 @@ impl Native for Pypi {
         self.offered.iter().map(|name| question(name)).collect()
     }
 
+    fn knows_all(&self) -> bool {
+        self.reading.packages.iter().all(|package| matches!(package.pins, Pins::Files(_)))
+    }
+
     fn answer(&mut self, question: &Question, bytes: Option<&[u8]>) -> Result<(), ArtifactError> {
         let wrong = |what: String| ArtifactError { artifact: question.name.clone(), what, source: None };
         let (is_open, is_offered) = (self.open.contains(&question.name), self.offered.contains(&question.name));
@@ -355,12 +362,12 @@ impl Native for Pypi {
         Ok(())
     }
 
-    fn repository(&self, bodies: &dyn Bodies, _base: &str) -> Result<Repository, ArtifactError> {
-        pages::repository(&self.locked.artifacts, bodies)
+    fn repository(&self, bodies: &dyn Bodies, base: &str) -> Result<Repository, ArtifactError> {
+        pages::repository(&self.locked.artifacts, bodies, base)
     }
 
     fn client(&self, base: &str) -> Client {
-        client::client(base, self.reading.told.as_deref(), &self.scripts)
+        client::client(base, &self.reading, &self.scripts)
     }
 
     fn addresses(&self) -> Vec<(Address, usize)> {

@@ -23,12 +23,14 @@ pub(super) struct Reading {
     pub(super) indexes: Vec<Address>,
     /// The one that uv must be told, as the lock file writes it: another one, and it takes the file for outdated.
     pub(super) told: Option<String>,
+    /// Whether it is Poetry's.
+    pub(super) poetry: bool,
 }
 
 impl Reading {
     /// A reading of a file that names no index.
     pub(super) fn of(packages: Vec<Package>, pythons: Pythons) -> Self {
-        Self { packages, pythons, remarks: Vec::new(), indexes: Vec::new(), told: None }
+        Self { packages, pythons, remarks: Vec::new(), indexes: Vec::new(), told: None, poetry: false }
     }
 }
 

@@ -1,6 +1,10 @@
-//! The registry as a client finds it: pages with exactly the files that are locked, and the files (PEP 503, 658, 691, 700).
+//! The registry as a client finds it: pages with exactly the files that are locked, and the files (PEP 503, 658, 691, 700). Poetry asks the
+//! JSON interface of the public registry for a single version, too.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -8,17 +12,19 @@ use sha2::{Digest as _, Sha256};
 use super::{
     super::{Answer, Artifact, ArtifactError, Bodies, Body, Repository, Route},
     contents::{Contents, inspect},
+    name,
     package::{algorithm, hex},
 };
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const HTML: &str = "application/vnd.pypi.simple.v1+html";
 const FILE: &str = "application/octet-stream";
+const RELEASE: &str = "application/json";
 /// Metadata larger than this are read by clients out of the wheel.
 const MAX_BESIDE: usize = 1 << 20;
 
 /// Makes the repository of verified artifacts.
-pub(super) fn repository(artifacts: &[Artifact], bodies: &dyn Bodies) -> Result<Repository, ArtifactError> {
+pub(super) fn repository(artifacts: &[Artifact], bodies: &dyn Bodies, base: &str) -> Result<Repository, ArtifactError> {
     let mut routes = Vec::new();
     let mut names: BTreeMap<&str, Vec<Entry<'_>>> = BTreeMap::new();
     for (at, artifact) in artifacts.iter().enumerate() {
@@ -48,6 +54,9 @@ pub(super) fn repository(artifacts: &[Artifact], bodies: &dyn Bodies) -> Result<
     );
     for (name, entries) in &names {
         both(&mut routes, &format!("/pypi/simple/{name}/"), &page(name, entries), &linked(name, entries));
+        for of_version in entries.chunk_by(|one, next| one.artifact.version == next.artifact.version) {
+            releases(&mut routes, base, of_version);
+        }
     }
     Ok(Repository { routes })
 }
@@ -79,6 +88,38 @@ fn both(routes: &mut Vec<Route>, path: &str, json: &Value, html: &str) {
     routes.push(route(path.to_owned(), Some(JSON), JSON, json));
     routes.push(route(path.to_owned(), Some(HTML), HTML, html.clone()));
     routes.push(route(path.to_owned(), None, "text/html; charset=utf-8", html));
+}
+
+/// Adds what the JSON interface says of one version. Its address may have the version as it means, and not as it is written.
+fn releases(routes: &mut Vec<Route>, base: &str, entries: &[Entry<'_>]) {
+    let Some(Artifact { name, version, .. }) = entries.first().map(|entry| entry.artifact) else { return };
+    let urls = entries.iter().filter_map(|entry| {
+        let Artifact { name, version, file, hashes, .. } = entry.artifact;
+        let digits = hashes.iter().find(|hash| algorithm(hash) == "sha256").map(hex)?;
+        Some(json!({
+            "filename": file,
+            "packagetype": if file.ends_with(".whl") { "bdist_wheel" } else { "sdist" },
+            "url": format!("{base}/pypi/files/{name}/{version}/{file}").replace('+', "%2B"),
+            "digests": { "sha256": digits },
+            "size": entry.contents.size,
+            "requires_python": entry.contents.requires_python,
+        }))
+    });
+    // Of what it needs, its metadata tell: clients look there when nothing is said here.
+    let info = json!({
+        "name": name,
+        "version": version,
+        "summary": "",
+        "requires_dist": null,
+        "requires_python": entries.iter().find_map(|entry| entry.contents.requires_python.clone()),
+    });
+    let document = json!({ "info": info, "urls": urls.collect::<Vec<_>>() }).to_string();
+    let meaning = name::version(version).map(|version| version.to_string());
+    let versions: BTreeSet<&str> = [Some(version.as_str()), meaning.as_deref()].into_iter().flatten().collect();
+    for version in versions {
+        let body = Body::Bytes(document.clone().into_bytes());
+        routes.push(route(format!("/pypi/pypi/{name}/{version}/json"), None, RELEASE, body));
+    }
 }
 
 fn page(name: &str, entries: &[Entry<'_>]) -> Value {
@@ -135,7 +176,7 @@ fn html(title: &str, links: &str) -> String {
 /// such as what builds a package and what is installed.
 pub fn joined(content_type: &str, one: &[u8], other: &[u8]) -> Vec<u8> {
     match content_type {
-        JSON => joined_json(one, other),
+        JSON | RELEASE => joined_json(one, other),
         _ => joined_html(one, other),
     }
     .unwrap_or_else(|| one.to_vec())
@@ -143,7 +184,7 @@ pub fn joined(content_type: &str, one: &[u8], other: &[u8]) -> Vec<u8> {
 
 fn joined_json(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     let (mut one, other): (Value, Value) = (serde_json::from_slice(one).ok()?, serde_json::from_slice(other).ok()?);
-    for list in ["files", "projects", "versions"] {
+    for list in ["files", "projects", "urls", "versions"] {
         let (Some(all), Some(more)) = (one[list].as_array().cloned(), other[list].as_array()) else { continue };
         let more = more.iter().filter(|value| !all.contains(value)).cloned().collect::<Vec<_>>();
         one[list] = Value::Array([all, more].concat());
@@ -154,7 +195,7 @@ fn joined_json(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
 fn joined_html(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     let (one, other) = (std::str::from_utf8(one).ok()?, std::str::from_utf8(other).ok()?);
     let (head, foot) = one.split_at(one.rfind("</body>")?);
-    let known: std::collections::BTreeSet<&str> = head.lines().collect();
+    let known: BTreeSet<&str> = head.lines().collect();
     let more = other.lines().filter(|line| line.starts_with("<a ") && !known.contains(line));
     Some(format!("{head}{}{foot}", more.map(|line| format!("{line}\n")).collect::<String>()).into_bytes())
 }

@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{digest, invalid, only, shown};
+use super::{digest, invalid, is_fingerprint, only, shown, signers, time};
 use crate::{
     ecosystem::Ecosystem,
-    lock::{AnswerPin, Answers, LockError, ObservedKey, Verified},
+    lock::{AnswerPin, Answers, IndexSignature, LockError, ObservedKey, Verified},
     path::CleanPath,
     spec::Name,
 };
@@ -22,7 +22,7 @@ pub(super) struct ObservedText {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct AnswerText {
     path: String,
     status: u16,
@@ -30,6 +30,9 @@ struct AnswerText {
     digest: Option<String>,
     purl: Option<String>,
     verified: Option<String>,
+    date: Option<String>,
+    valid_until: Option<String>,
+    signed_by: Option<Vec<String>>,
 }
 
 impl ObservedText {
@@ -43,7 +46,7 @@ impl ObservedText {
 pub(super) fn observed(text: ObservedText) -> Result<(ObservedKey, Answers), LockError> {
     let entry = format!("what {} was observed to ask of {}", shown(&text.stage), shown(&text.registry));
     let stage = Name::parse(&text.stage).map_err(|_| invalid(&entry, "there is no such name of a stage"))?;
-    let ecosystem = Ecosystem::named(&text.registry).filter(|ecosystem| ecosystem.is_observed());
+    let ecosystem = Ecosystem::ALL.into_iter().find(|one| one.is_observed() && one.registry() == text.registry);
     let ecosystem = ecosystem.ok_or_else(|| invalid(&entry, "there is no such registry"))?;
     let mut answers = Answers::new();
     for answer in text.answers {
@@ -66,7 +69,16 @@ fn answer(entry: &str, text: AnswerText) -> Result<AnswerPin, LockError> {
     match (text.status, text.size, text.digest, text.verified) {
         (404, None, None, None) => Ok(AnswerPin::Absent),
         (200, Some(size), Some(digest), Some(words)) => {
-            let verified = Verified::ALL.into_iter().find(|one| one.words() == words);
+            let signature = match (text.date, text.signed_by) {
+                (Some(date), Some(signed_by)) => {
+                    signers(entry, &signed_by, is_fingerprint)?;
+                    let valid_until = text.valid_until.map(|text| time(entry, &text)).transpose()?;
+                    Some(IndexSignature { date: time(entry, &date)?, valid_until, signed_by })
+                }
+                _ => None,
+            };
+            let ways = [Verified::Checksum, Verified::SignedDigest, Verified::Nothing].into_iter();
+            let verified = ways.chain(signature.map(Verified::Signature)).find(|one| one.words() == words);
             let graphic = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
             let good = |purl: &String| purl.starts_with("pkg:") && purl.len() <= MAX_TEXT && only(purl, graphic);
             if text.purl.as_ref().is_some_and(|purl| !good(purl)) {

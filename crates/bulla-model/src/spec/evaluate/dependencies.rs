@@ -1,4 +1,4 @@
-//! The lock files that a stage names.
+//! The lock files that a stage names, and the release that its steps have apt install from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use crate::{
     ecosystem::Ecosystem,
     path::CleanPath,
     spec::{
-        AbsolutePath, Dependency, InstallScripts, Name, Source, Stage,
-        written::{DependencyKeys, InstallScriptsText, InstallScriptsWord, LockFile},
+        AbsolutePath, Dependency, InstallScripts, Name, Named, Release, Source, Stage,
+        written::{Codename, DependencyKeys, InstallScriptsText, InstallScriptsWord, LockFile},
     },
     yaml::At,
 };
@@ -19,38 +19,53 @@ const DENIES_SCRIPTS: [Ecosystem; 3] = [Ecosystem::Npm, Ecosystem::Pypi, Ecosyst
 const MAX_NAME: usize = 256;
 
 impl Context<'_> {
-    /// Evaluates the lock files: those of the stage that is continued, and the stage's own in place of them.
+    /// Evaluates the lock files: those of the stage that is continued, and the stage's own in place of them. `base` is the release that the
+    /// stage itself starts from.
     pub(super) fn dependencies(
         &mut self,
         keys: &[At<DependencyKeys>],
         sources: &BTreeMap<Name, Source>,
         workdir: &AbsolutePath,
-        before: Option<&Stage>,
+        (before, base): (Option<&Stage>, Option<&Release>),
     ) -> BTreeMap<Ecosystem, Vec<Dependency>> {
         let mut own: BTreeMap<Ecosystem, Vec<Dependency>> = BTreeMap::new();
         for entry in keys {
-            let mut written = entry.written();
-            let (Some((ecosystem, file)), None) = (written.next(), written.next()) else {
-                let help = "write one kind and its lock file for each entry: `- {npm: package-lock.json}`";
-                self.wrong(&entry.span, "this names not exactly one lock file", help);
-                continue;
+            let (mut written, apt) = (entry.written(), entry.apt.as_ref());
+            let (ecosystem, span) = match (written.next(), written.next(), apt) {
+                (Some((ecosystem, file)), None, None) => (ecosystem, &file.span),
+                (None, None, Some(apt)) => (Ecosystem::Apt, &apt.span),
+                _ => {
+                    let help = "write one kind and its lock file for each entry: `- {npm: package-lock.json}`";
+                    self.wrong(&entry.span, "this names not exactly one lock file", help);
+                    continue;
+                }
             };
             let scripts = self.scripts(ecosystem, entry.scripts.as_ref());
-            let Some((source, path)) = self.lock_file(file, sources, workdir) else { continue };
-            let dependency = Dependency { source, file: path, scripts };
+            let named = match apt {
+                Some(codename) => Some(Named::Release(self.archive(codename, entry, base))),
+                None => {
+                    self.refuse_archive(entry);
+                    let file = entry.written().next().map(|(_, file)| file);
+                    file.and_then(|file| self.lock_file(file, sources, workdir))
+                        .map(|(source, file)| Named::File { source, file })
+                }
+            };
+            let Some(named) = named else { continue };
+            let dependency = Dependency { named, scripts };
             let files = own.entry(ecosystem).or_default();
-            if files.iter().any(|known| (&known.source, &known.file) == (&dependency.source, &dependency.file)) {
-                self.wrong(&file.span, format!("`{dependency}` is named twice"), "name it once");
+            if ecosystem == Ecosystem::Apt && !files.is_empty() {
+                let help = "name one; `suites` and `components` say what of it there is";
+                self.wrong(span, "apt has several releases in one stage", help);
+                continue;
+            }
+            if files.iter().any(|known| known.named == dependency.named) {
+                self.wrong(span, format!("`{dependency}` is named twice"), "name it once");
                 continue;
             }
             if files.first().is_some_and(|first| first.scripts.is_run() != dependency.scripts.is_run()) {
                 let message =
                     format!("one lock file of {ecosystem} denies scripts, and another one of the stage does not");
-                self.wrong(
-                    &file.span,
-                    message,
-                    "write `scripts` to all of them: a step cannot tell whose a package is",
-                );
+                self.wrong(span, message, "write `scripts` to all of them: a step cannot tell whose a package is");
                 continue;
             }
             files.push(dependency);
@@ -58,6 +73,23 @@ impl Context<'_> {
         let mut all = before.map(|stage| stage.dependencies.clone()).unwrap_or_default();
         all.extend(own);
         all
+    }
+
+    /// Gives what apt finds of a release: by default what the stage itself is from, where that is the same one.
+    fn archive(&mut self, codename: &At<Codename>, keys: &DependencyKeys, base: Option<&Release>) -> Release {
+        let same = base.filter(|base| base.codename == codename.value.0);
+        match (same, &keys.suites, &keys.components) {
+            (Some(base), None, None) => base.clone(),
+            (_, suites, components) => self.release(codename, suites.as_ref(), components.as_ref()),
+        }
+    }
+
+    /// Refuses what only apt has, beside a lock file.
+    fn refuse_archive(&mut self, keys: &DependencyKeys) {
+        let suites = keys.suites.as_ref().map(|list| &list.span);
+        if let Some(span) = suites.or(keys.components.as_ref().map(|list| &list.span)) {
+            self.wrong(span, "only `apt` has suites and components", "delete the key");
+        }
     }
 
     fn lock_file(
@@ -97,8 +129,11 @@ impl Context<'_> {
                 }
             }
         }
-        if ecosystem == Ecosystem::Maven {
-            let help = "leave `scripts` out: plugins of Maven are the build itself, and run in the sandbox";
+        if ecosystem == Ecosystem::Apt {
+            let help = "leave `scripts` out: packages of Debian are not installed without their maintainer scripts, which run in the sandbox";
+            self.wrong(&written.span, "scripts of packages of Debian cannot be denied", help);
+        } else if matches!(ecosystem, Ecosystem::Maven | Ecosystem::Gradle) {
+            let help = "leave `scripts` out: plugins are the build itself, and run in the sandbox";
             self.wrong(&written.span, "artifacts of Maven have no scripts", help);
         } else if ecosystem == Ecosystem::Go {
             let help = "leave `scripts` out: nothing of a module runs when it is fetched or compiled, and `go generate` is a step of your own";

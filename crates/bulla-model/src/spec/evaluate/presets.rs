@@ -377,6 +377,23 @@ image:
     }
 
     #[test]
+    fn poetry_sees_its_lock_file_alone_where_it_leaves_the_project_out() {
+        let steps = [
+            "poetry install --no-root --only main",
+            "poetry sync --no-root",
+            "poetry install",
+            "poetry install --no-root -C api",
+        ];
+        let steps: String = steps.iter().map(|step| format!("      - {step}\n")).collect();
+        let spec = parse(&in_build(
+            "{language: python, debian: trixie}",
+            &format!("    dependencies: [{{pypi: poetry.lock}}]\n    steps:\n{steps}"),
+        ));
+        let seen = spec.stages["build"].steps.iter().map(|step| step.sees.as_ref().map(Vec::len));
+        assert_eq!(seen.collect::<Vec<_>>(), [Some(3), Some(3), None, None]);
+    }
+
+    #[test]
     fn every_language_is_written_out_the_same() {
         for language in ["node", "python", "rust", "go", "java", "c"] {
             for from in [

@@ -84,8 +84,12 @@ impl Context<'_> {
         let mut env = before.map(|stage| stage.env.clone()).unwrap_or_default();
         env.extend(self.env(&keys.env, around.params, true));
         let copy = self.stage_copies(keys, around);
-        let dependencies =
-            self.dependencies(keys.dependencies.as_deref().unwrap_or_default(), around.sources, &workdir, before);
+        let release = match &base {
+            StageBase::Debian(debian) => Some(&debian.release),
+            StageBase::Image(_) | StageBase::Stage(_) => None,
+        };
+        let written = keys.dependencies.as_deref().unwrap_or_default();
+        let dependencies = self.dependencies(written, around.sources, &workdir, (before, release));
         let observed = dependencies.keys().any(|ecosystem| ecosystem.is_observed());
         let steps = self.steps(name, keys, around, &workdir);
         let outputs = self.outputs(&keys.outputs);

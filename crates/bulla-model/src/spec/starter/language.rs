@@ -11,6 +11,8 @@ struct Project {
     what: &'static str,
     /// The word of the preset.
     language: &'static str,
+    /// The packages of the stage beside those of the preset.
+    packages: &'static str,
     /// What the manager makes in the folder, which is no source.
     ignore: &'static str,
     /// Whether the lock file that the preset names is there.
@@ -40,6 +42,10 @@ pub(super) fn starter(name: &str, release: &str, files: &BTreeMap<String, String
             return Some(site);
         }
         node(&package, &manager)
+    } else if has("poetry.lock") && !text("requirements.txt").contains("--hash=") {
+        poetry(name, files)
+    } else if has("pom.xml") {
+        return Some(super::maven::starter(name, release, text("pom.xml")));
     } else if has("requirements.txt") && files.keys().any(|file| file.ends_with(".py") || file == "pyproject.toml") {
         python(name, text("requirements.txt"), files)
     } else {
@@ -62,6 +68,7 @@ fn go(name: &str, manifest: &str, locked: bool, files: &BTreeMap<String, String>
     Project {
         what: "a module of Go",
         language: "go",
+        packages: "",
         ignore: "",
         locked,
         dependencies: NONE,
@@ -85,6 +92,7 @@ fn rust(name: &str, manifest: &str, locked: bool) -> Project {
     Project {
         what: "a crate of Rust",
         language: "rust",
+        packages: "",
         ignore: "target",
         locked,
         dependencies: NONE,
@@ -188,6 +196,7 @@ fn node(package: &Value, manager: &Manager) -> Project {
     Project {
         what: "a service on Node.js",
         language: "node",
+        packages: "",
         ignore: "node_modules",
         locked,
         dependencies,
@@ -245,6 +254,7 @@ fn python(name: &str, requirements: &str, files: &BTreeMap<String, String>) -> P
     Project {
         what: "a service in Python",
         language: "python",
+        packages: "",
         ignore: ".venv",
         locked: true,
         dependencies: NONE,
@@ -264,8 +274,22 @@ fn python(name: &str, requirements: &str, files: &BTreeMap<String, String>) -> P
     }
 }
 
+/// A project that Poetry installs, as the distribution has it.
+fn poetry(name: &str, files: &BTreeMap<String, String>) -> Project {
+    let steps = ["python3 -m venv /opt/venv", "poetry install --no-root --only main"];
+    Project {
+        packages: ", packages: [python3-poetry]",
+        locked: false,
+        dependencies: "[{pypi: poetry.lock}]",
+        remark: None,
+        steps: steps.map(str::to_owned).to_vec(),
+        ..python(name, "", files)
+    }
+}
+
 fn render(name: &str, release: &str, project: &Project) -> String {
-    let Project { what, language, ignore, locked, dependencies, remark, steps, outputs, copies, entrypoint } = project;
+    let Project { what, language, packages, ignore, locked, dependencies, remark, steps, outputs, copies, entrypoint } =
+        project;
     let ignore: Vec<&str> = [*ignore, "bulla.*", ".git"].into_iter().filter(|word| !word.is_empty()).collect();
     let steps: String = steps.iter().map(|step| format!("      - {step}\n")).collect();
     let outputs: Vec<String> = outputs.iter().map(|(name, path)| format!("{name}: {path}")).collect();
@@ -281,7 +305,7 @@ name: {name}
 sources: {{app: {{path: ., ignore: [{ignore}]}}}}
 stages:
   build:
-    from: {{language: {language}, debian: {release}}}{of_from}
+    from: {{language: {language}, debian: {release}{packages}}}{of_from}
 {none}    steps:
 {steps}    outputs: {{{outputs}}}
 image:

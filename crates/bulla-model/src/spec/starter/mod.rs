@@ -1,13 +1,14 @@
 //! The spec that `bulla init` writes for a folder: short, with comments, and one that reads.
 
 mod language;
+mod maven;
 
 use std::collections::BTreeMap;
 
 use super::{Name, Spec};
 
 /// Files whose content says more than their name; `bulla init` reads these, when they are small.
-pub const TELLING_FILES: [&str; 8] = [
+pub const TELLING_FILES: [&str; 9] = [
     "Makefile",
     "GNUmakefile",
     "makefile",
@@ -16,6 +17,7 @@ pub const TELLING_FILES: [&str; 8] = [
     "Cargo.toml",
     "go.mod",
     "requirements.txt",
+    "pom.xml",
 ];
 
 /// What is built, and how.
@@ -315,6 +317,14 @@ mod tests {
         assert_eq!(spec.image.entrypoint, ["/opt/venv/bin/python", "/app/app.py"]);
         assert!(text.lines().count() <= 15 && !text.contains("pip-compile"), "{text}");
         assert!(starter(&[("requirements.txt", "flask"), ("app.py", "")]).0.contains("pip-compile"));
+        let poetry = [("poetry.lock", ""), ("pyproject.toml", ""), ("app.py", "")];
+        let (text, spec) = starter(&poetry);
+        assert_eq!(steps(&spec), ["python3 -m venv /opt/venv", "poetry install --no-root --only main"]);
+        assert!(text.contains("{pypi: poetry.lock}") && text.contains("packages: [python3-poetry]"), "{text}");
+        assert_eq!(spec.image.entrypoint, ["/opt/venv/bin/python", "/app/app.py"]);
+        // What is pinned already, and named by more clients, comes first.
+        let (text, _) = starter(&[&poetry[..], &[("requirements.txt", "flask==3.0 --hash=sha256:00")]].concat());
+        assert!(text.contains("pip install") && !text.contains("poetry"), "{text}");
     }
 
     #[test]
@@ -333,7 +343,7 @@ mod tests {
         #[test]
         fn whatever_is_in_the_folder_the_starter_reads(
             folder in "(?s).{0,20}",
-            names in prop::collection::btree_map("(?s).{0,10}(\\.c|\\.cpp)?|Makefile|CMakeLists.txt|go.mod|Cargo.toml|package.json|requirements.txt|app.py", "(?s)((all|project\\(|install)?:? ?.{0,10}\n?){0,5}", 0..5),
+            names in prop::collection::btree_map("(?s).{0,10}(\\.c|\\.cpp)?|Makefile|CMakeLists.txt|go.mod|Cargo.toml|package.json|requirements.txt|poetry.lock|pom.xml|app.py", "(?s)((all|project\\(|install)?:? ?.{0,10}\n?){0,5}", 0..5),
         ) {
             let text = Spec::starter(&folder, "trixie", &names);
             prop_assert!(Spec::parse("bulla.yaml", &text).is_ok(), "{}", text);

@@ -11,7 +11,7 @@ use serde::{
 use super::{
     Map,
     from::StageFrom,
-    scalar::{EnvName, LockFile, OwnerText, Reason, Size, Time, Value},
+    scalar::{Codename, Component, EnvName, LockFile, OwnerText, Reason, Size, Suite, Time, Value},
 };
 use crate::{
     ecosystem::Ecosystem,
@@ -117,7 +117,7 @@ pub(in crate::spec) struct StageCopyKeys {
     pub(in crate::spec) to: At<AbsolutePath>,
 }
 
-/// A lock file of a package manager, by the manager's name.
+/// A lock file of a package manager, by the manager's name; or the release that apt installs packages of.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a map such as `{npm: package-lock.json}`")]
 #[schemars(rename = "Dependency")]
@@ -126,7 +126,7 @@ pub(in crate::spec) struct DependencyKeys {
     #[schemars(extend("x-example" = "npm: package-lock.json"))]
     #[serde(default)]
     pub(in crate::spec) npm: Option<At<LockFile>>,
-    /// A `requirements.txt` with hashes, `uv.lock` or `pylock.toml`.
+    /// A `requirements.txt` with hashes, `uv.lock`, `poetry.lock` or `pylock.toml`.
     #[schemars(extend("x-example" = "pypi: requirements.txt"))]
     #[serde(default)]
     pub(in crate::spec) pypi: Option<At<LockFile>>,
@@ -143,12 +143,31 @@ pub(in crate::spec) struct DependencyKeys {
     #[schemars(extend("x-example" = "maven: pom.xml"))]
     #[serde(default)]
     pub(in crate::spec) maven: Option<At<LockFile>>,
+    /// A `gradle.lockfile`, with `gradle/verification-metadata.xml` beside or above it; or that file alone.
+    #[schemars(extend("x-example" = "gradle: gradle.lockfile"))]
+    #[serde(default)]
+    pub(in crate::spec) gradle: Option<At<LockFile>>,
+    /// The codename of a release of Debian that steps install packages of, by `apt-get update && apt-get install NAME`. What apt asks its
+    /// archive for is found out by `bulla lock --observe`, verified by the keys that packages of Debian are verified by, and pinned in
+    /// `bulla.lock`. `--locked` builds need a reason for that, `locked-observed` of the stage.
+    #[schemars(extend("x-example" = "apt: trixie"))]
+    #[serde(default)]
+    pub(in crate::spec) apt: Option<At<Codename>>,
     /// What becomes of the scripts that packages have run when they are installed. By default they run, in the sandbox of the step. With
     /// `deny` those of no package run, with `{allow: […]}` those of these packages alone; the project's own always run. What was
     /// denied is told and recorded.
     #[schemars(extend("x-example" = "scripts: {allow: [esbuild, '@parcel/watcher']}"))]
     #[serde(default)]
     pub(in crate::spec) scripts: Option<At<InstallScriptsText>>,
+    /// The suites that apt finds: by default those of the stage's `from`, where that is of the same release; else the release, its
+    /// `-updates` and its `-security`.
+    #[schemars(extend("x-example" = "suites: [trixie, trixie-backports]"))]
+    #[serde(default)]
+    pub(in crate::spec) suites: Option<At<Vec<At<Suite>>>>,
+    /// The components that apt finds: by default those of `from`, else `main`.
+    #[schemars(extend("x-example" = "components: [main, contrib]"))]
+    #[serde(default)]
+    pub(in crate::spec) components: Option<At<Vec<At<Component>>>>,
 }
 
 /// What becomes of the scripts of packages: `run`, `deny`, or a map with those packages whose scripts run.
@@ -192,6 +211,9 @@ impl DependencyKeys {
             Ecosystem::Cargo => &mut keys.cargo,
             Ecosystem::Go => &mut keys.go,
             Ecosystem::Maven => &mut keys.maven,
+            Ecosystem::Gradle => &mut keys.gradle,
+            // No file names packages of it.
+            Ecosystem::Apt => return keys,
         };
         *place = Some(file);
         keys
@@ -205,6 +227,7 @@ impl DependencyKeys {
             (Ecosystem::Cargo, &self.cargo),
             (Ecosystem::Go, &self.go),
             (Ecosystem::Maven, &self.maven),
+            (Ecosystem::Gradle, &self.gradle),
         ];
         all.into_iter().filter_map(|(ecosystem, file)| Some((ecosystem, file.as_ref()?)))
     }

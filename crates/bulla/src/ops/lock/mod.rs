@@ -22,6 +22,7 @@ use self::resolve::Resolved;
 pub(super) use self::{
     changes::described,
     loose::{add_loose, drop_loose},
+    remember::Dates,
     resolve::now,
 };
 use super::project::{self, Project};
@@ -185,6 +186,22 @@ fn resolve_anew(session: &Session, project: &Project, old: Option<&Lock>, wish: 
     let Resolved { lock, dates } = resolve::run(session, project, old, wish, &remembered)?;
     remember::write(session, remembered, &dates)?;
     Ok(lock)
+}
+
+/// Gives the newest date that was seen of each suite, by the keys that signed it.
+///
+/// # Errors
+/// When the file of them is unreadable or damaged.
+pub(super) fn seen(session: &Session) -> Result<Dates> {
+    remember::read(session)
+}
+
+/// Remembers the dates of indexes that were just used.
+///
+/// # Errors
+/// When the file of them cannot be written.
+pub(super) fn remember(session: &Session, dates: &Dates) -> Result<()> {
+    remember::write(session, Dates::new(), dates)
 }
 
 fn check_names(lock: Option<&Lock>, update: &Update, file: &str) -> Result<()> {

@@ -20,7 +20,7 @@ use crate::{
 const MAX_FILE: u64 = 1 << 20;
 
 /// By suite (`debian bookworm`) and the primary key that signed it: the newest date of its index.
-pub(super) type Dates = BTreeMap<String, BTreeMap<String, Epoch>>;
+pub(in crate::ops) type Dates = BTreeMap<String, BTreeMap<String, Epoch>>;
 
 /// A file of dates that cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,10 @@ use bulla_model::{
 use bulla_net::NetError;
 use bulla_store::Store;
 
-use super::budget::{Budget, Over, Used};
+use super::{
+    archives::{self, Archives},
+    budget::{Budget, Over, Used},
+};
 use crate::{
     error::{CliError, CommandError, Result},
     ops::dependencies::{Known, MAX_ARTIFACT},
@@ -28,7 +31,11 @@ use crate::{
 
 /// The answers to one stage, shared by its steps.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Book(Arc<Mutex<BTreeMap<String, Arc<Mutex<Page>>>>>);
+pub(super) struct Book {
+    pages: Arc<Mutex<BTreeMap<String, Arc<Mutex<Page>>>>>,
+    /// What the archives that are asked have signed, where they are Debian's.
+    pub(super) archives: Option<Arc<Archives>>,
+}
 
 /// What is known of one path; whoever wants it meanwhile waits.
 #[derive(Debug, Default)]
@@ -47,6 +54,8 @@ pub(super) enum Reply {
     Text(String),
     /// There is no such thing.
     Absent,
+    /// It is not asked for: nothing signed names it.
+    Refused(&'static str),
 }
 
 /// By whom and within what it is asked.
@@ -83,7 +92,7 @@ impl Fault for OtherBytes {
 impl Book {
     /// Gives what was answered.
     pub(super) fn answers(&self) -> Answers {
-        let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         let answered =
             |(path, page): (&String, &Arc<Mutex<Page>>)| match &*page.lock().unwrap_or_else(PoisonError::into_inner) {
                 Page::Answered(answer) => Some((path.clone(), answer.clone())),
@@ -97,6 +106,11 @@ impl Book {
     /// # Errors
     /// When the registry cannot be asked, its answer is wrong, or the budget is used up.
     pub(super) fn reply(&self, known: &Known, desk: &Desk, asked: &Asked) -> Result<Reply> {
+        if let (Wanted::File(Check::Signed), Some(archives)) = (&asked.wanted, &self.archives)
+            && let Err(why) = archives.expects(asked)
+        {
+            return Ok(Reply::Refused(why));
+        }
         match &asked.wanted {
             Wanted::Nothing => Ok(Reply::Absent),
             Wanted::Sha1(file) => {
@@ -118,14 +132,19 @@ impl Book {
 
     fn file(&self, known: &Known, desk: &Desk, asked: &Asked, check: Check) -> Result<AnswerPin> {
         let page = {
-            let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(pages.entry(asked.path.clone()).or_default())
         };
         let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
         if let Page::Answered(answer) = &*page {
             return Ok(answer.clone());
         }
-        let answer = match first(known, desk, asked, check)? {
+        let first = match (check, &self.archives) {
+            (Check::Sha1Beside, _) => first(known, desk, asked)?,
+            (Check::Signed, Some(archives)) => archives::first(known, desk, archives, asked)?,
+            (Check::Signed, None) => None,
+        };
+        let answer = match first {
             Some(given) => given,
             None => {
                 desk.used.absent(&desk.budget)?;
@@ -138,17 +157,15 @@ impl Book {
 }
 
 /// Asks the registries in their order; `None` where none has it.
-fn first(known: &Known, desk: &Desk, asked: &Asked, check: Check) -> Result<Option<AnswerPin>> {
+fn first(known: &Known, desk: &Desk, asked: &Asked) -> Result<Option<AnswerPin>> {
     let places = known.registries.find(&asked.package, &asked.path)?;
-    let beside = match check {
-        Check::Sha1Beside => known.registries.find(&asked.package, &format!("{}.sha1", asked.path))?,
-    };
+    let beside = known.registries.find(&asked.package, &format!("{}.sha1", asked.path))?;
     for (found, checksum) in places.iter().zip(&beside) {
         let told = |error: CommandError| {
             let hints = known.registries.hint(&asked.package);
             CommandError { hints: error.hints.into_iter().chain(hints).collect(), ..error }
         };
-        let Some((writer, size)) = file(known, desk, found).map_err(told)? else { continue };
+        let Some((writer, size)) = file(known, desk, found, MAX_ARTIFACT).map_err(told)? else { continue };
         let expected = small(known, desk, checksum)?.and_then(|bytes| maven::sha1_in(&bytes));
         let verified = match expected {
             None => Verified::Nothing,
@@ -167,9 +184,15 @@ fn first(known: &Known, desk: &Desk, asked: &Asked, check: Check) -> Result<Opti
     Ok(None)
 }
 
-fn file(known: &Known, desk: &Desk, found: &Found) -> Result<Option<(bulla_store::BlobWriter, u64)>> {
+/// Fetches a file of at most so many bytes; `None` where it is not there.
+pub(super) fn file(
+    known: &Known,
+    desk: &Desk,
+    found: &Found,
+    most: u64,
+) -> Result<Option<(bulla_store::BlobWriter, u64)>> {
     let left = desk.used.bytes_left(&desk.budget);
-    let get = found.get(MAX_ARTIFACT.min(left), None);
+    let get = found.get(most.min(left), None);
     let open = || desk.store.blob_writer().map_err(std::io::Error::other);
     match known.client.get_into_with(&get, found.login.as_ref(), open, &|_| {}) {
         Ok((mut writer, size)) => {
@@ -178,7 +201,7 @@ fn file(known: &Known, desk: &Desk, found: &Found) -> Result<Option<(bulla_store
             Ok(Some((writer, size)))
         }
         Err(NetError::Status { status: 404 | 410, .. }) => Ok(None),
-        Err(NetError::TooLarge { .. }) if left < MAX_ARTIFACT => {
+        Err(NetError::TooLarge { .. }) if left < most => {
             // What came of it counts, so that nothing further comes.
             desk.used.bytes(left.saturating_add(1), &desk.budget)?;
             Err(Over::Bytes(desk.budget.bytes).into())
@@ -199,6 +222,6 @@ fn small(known: &Known, desk: &Desk, found: &Found) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn gone(path: &str) -> CommandError {
+pub(super) fn gone(path: &str) -> CommandError {
     CliError::Option(format!("{path} is gone from the store while it is observed")).into()
 }

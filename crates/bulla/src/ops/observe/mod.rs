@@ -3,25 +3,29 @@
 //! is one that the ecosystem's own client makes, within a [`Budget`], and what steps leave is thrown away.
 
 mod answers;
+mod archives;
 mod budget;
 mod passing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bulla_build::{
     run::{Journal, Observing, Passage, Passing, Unsupplied},
     secret::Secrets,
 };
 use bulla_model::{
-    Ecosystem, Fault, Kind,
+    Fault, Kind,
     lock::{AnswerPin, Answers, ObservedKey, Verified},
-    spec::{Name, StepRef},
+    spec::{Name, Named, StepRef},
 };
 use bulla_serve::Table;
 use bulla_store::Store;
 
-use self::answers::Book;
 pub(crate) use self::budget::Budget;
+use self::{answers::Book, archives::Archives};
 use super::{
     build::{self, Wishes},
     dependencies::Dependencies,
@@ -59,7 +63,7 @@ impl Fault for NothingToObserve {
                 vec![format!("stages of the spec are: {}", known.join(", "))]
             }
             Self::Pinned { .. } | Self::Nowhere => {
-                vec!["what has no lock file of its own is named so: `dependencies: [{maven: pom.xml}]`".into()]
+                vec!["what has no lock file of its own is named so: `dependencies: [{maven: pom.xml}]`, `dependencies: [{apt: trixie}]`".into()]
             }
         }
     }
@@ -86,7 +90,7 @@ pub(crate) fn run(session: &Session, project: &Project, named: &[Name], budget: 
         dependencies: Dependencies::new(session, &store, true),
         store: &store,
         budget,
-        books: books(&stages, project),
+        books: books(session, &stages, project, wish)?,
     };
     build::with_build(session, &store, project, (&plans, &wishes), (&journal, &secrets, &own), |build| {
         build.observe(Observing { stages: &stages, passage: &registries })
@@ -100,6 +104,9 @@ pub(crate) fn run(session: &Session, project: &Project, named: &[Name], budget: 
         said.push(told(key, before.as_ref(), &now));
     }
     lock::write(&project.lock_path, &lock)?;
+    for archives in registries.books.values().filter_map(|book| book.archives.as_ref()) {
+        lock::remember(session, &archives.dates())?;
+    }
     session.say(&format!("Wrote {}:\n{}", project::shown(&project.lock_path), said.join("\n")));
     Ok(())
 }
@@ -123,15 +130,27 @@ fn chosen(project: &Project, named: &[Name]) -> Result<BTreeSet<Name>> {
 }
 
 /// One empty book for each kind of dependencies of each stage.
-fn books(stages: &BTreeSet<Name>, project: &Project) -> BTreeMap<ObservedKey, Book> {
-    let of = |stage: &Name| {
-        let kinds = project.spec.stages.get(stage).map(|stage| stage.dependencies.keys().copied());
-        kinds.into_iter().flatten().filter(|kind| kind.is_observed()).collect::<Vec<Ecosystem>>()
-    };
-    let keys = stages
-        .iter()
-        .flat_map(|stage| of(stage).into_iter().map(|ecosystem| ObservedKey { stage: stage.clone(), ecosystem }));
-    keys.map(|key| (key, Book::default())).collect()
+///
+/// # Errors
+/// When the archives that apt is to ask are nowhere configured.
+fn books(
+    session: &Session,
+    stages: &BTreeSet<Name>,
+    project: &Project,
+    wish: &Wish,
+) -> Result<BTreeMap<ObservedKey, Book>> {
+    let mut books = BTreeMap::new();
+    for name in stages {
+        let Some(stage) = project.spec.stages.get(name) else { continue };
+        for (ecosystem, dependencies) in stage.dependencies.iter().filter(|(kind, _)| kind.is_observed()) {
+            let mut book = Book::default();
+            if let Some(Named::Release(release)) = dependencies.first().map(|one| &one.named) {
+                book.archives = Some(Arc::new(Archives::of(session, release, wish.allow_downgrade)?));
+            }
+            books.insert(ObservedKey { stage: name.clone(), ecosystem: *ecosystem }, book);
+        }
+    }
+    Ok(books)
 }
 
 /// Says what was observed, and what is new about it.

@@ -291,6 +291,7 @@ impl Hall {
             };
             return match book.reply(known, &self.desk, &asked) {
                 Ok(Reply::Absent) => Ready { route: Some(PASSED), ..Ready::said(404, "the registry does not have it") },
+                Ok(Reply::Refused(why)) => Ready::said(403, why),
                 Ok(Reply::Text(text)) => Ready {
                     status: 200,
                     content_type: "text/plain".into(),
