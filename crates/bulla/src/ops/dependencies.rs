@@ -440,8 +440,20 @@ impl<'a> Dependencies<'a> {
         Ok(digest)
     }
 
+    /// Fetches what has no hash yet, for the first time.
+    fn fetch_first(&self, known: &Known, found: &Found) -> Result<Digest> {
+        let get = found.get(MAX_ARTIFACT, None);
+        let open = || self.store.blob_writer().map_err(std::io::Error::other);
+        let (mut writer, _) = known.client.get_into_with(&get, found.login.as_ref(), open, &|_| {})?;
+        std::io::Write::flush(&mut writer).map_err(crate::error::CliError::File)?;
+        Ok(writer.finish(None)?)
+    }
+
     /// Fetches one artifact from a place. It goes on where an earlier attempt ended, wherever that was from: what it is, its hashes say.
     fn fetch_from(&self, known: &Known, artifact: &Artifact, found: &Found) -> Result<Digest> {
+        if artifact.hashes.is_empty() {
+            return self.fetch_first(known, found);
+        }
         let mut sink = Resumed::open(self.store, &artifact.hashes)?;
         if !sink.take_whole()? {
             let get = found.get(MAX_ARTIFACT, None);
