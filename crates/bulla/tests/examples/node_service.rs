@@ -61,30 +61,39 @@ fn answers(environment: &TestEnvironment, project: &Project) {
     docker.run(&["rm", "--force", "server"]).expect("it ends");
 }
 
-#[test]
-fn the_same_service_is_built_by_pnpm_which_is_a_package_itself() {
-    let test = "a service by pnpm";
+/// Builds the example of another client twice, whose packages are those of the one by npm, and has it answer.
+fn built_by([client, version]: [&str; 2], example_name: &str, files: &[&str]) {
     if let Err(why) = bulla_testkit::clients() {
-        return bulla_testkit::skipped(test, &why);
+        return bulla_testkit::skipped(&format!("a service by {client}"), &why);
     }
     let Some(mut repo) = DebianRepo::real(&["nodejs", "npm"]) else { return };
     repo.publish_release(&Release::default());
     // The packages are the same ones as with npm, and the client.
     let Some(packages) = real_npm(&example("node-service").join("package-lock.json")) else { return };
-    if client_archive("pnpm", "9.15.9").is_none() {
+    if client_archive(client, version).is_none() {
         return;
     }
     let (packages, mirror) = (Mirror::serve(packages), Mirror::serve(repo.root()));
     let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
     let config = fs_err::read_to_string(environment.config()).expect("the configuration");
     environment.write_config(&format!("{config}[registry.npm]\nnpmrc = false\nregistry = \"{}/\"\n", packages.url()));
-    let files = ["package.json", "pnpm-lock.yaml", "tools/package.json", "tools/package-lock.json"];
-    let files: Vec<&str> = files.into_iter().chain(["tsconfig.json", "src/main.ts", "src/seal.ts"]).collect();
-    let project = project("node-service-pnpm", &files);
-    let before = project.read("pnpm-lock.yaml");
+    let common = ["package.json", "tools/package.json", "tools/package-lock.json", "tsconfig.json"];
+    let all: Vec<&str> = common.iter().chain(files).chain(&["src/main.ts", "src/seal.ts"]).copied().collect();
+    let project = project(example_name, &all);
+    let before = project.read(files[0]);
     let digest = build(&environment, &project);
-    assert_eq!(project.read("pnpm-lock.yaml"), before, "the lock file is as it was");
+    assert_eq!(project.read(files[0]), before, "the lock file is as it was");
     let again = environment.run(&project, &["build", "--no-cache"]).success();
     assert_eq!(again.stdout.trim_end(), digest);
     answers(&environment, &project);
+}
+
+#[test]
+fn the_same_service_is_built_by_pnpm_which_is_a_package_itself() {
+    built_by(["pnpm", "9.15.9"], "node-service-pnpm", &["pnpm-lock.yaml"]);
+}
+
+#[test]
+fn the_same_service_is_built_by_yarn_4_which_is_a_package_itself() {
+    built_by(["@yarnpkg/cli-dist", "4.18.1"], "node-service-yarn", &["yarn.lock", ".yarnrc.yml"]);
 }

@@ -1,6 +1,6 @@
-//! A front end of more than three hundred packages, of which one alone may run code when it is installed.
+//! A front end of more than three hundred packages, of which one alone may run code when it is installed; and a smaller one by pnpm.
 
-use bulla_testkit::{DebianRepo, Mirror, Release, TestEnvironment, npm::real_npm};
+use bulla_testkit::{DebianRepo, Mirror, Project, Release, TestEnvironment, javascript::client_archive, npm::real_npm};
 
 use crate::world::{build, example, project, skopeo};
 
@@ -18,23 +18,19 @@ const FILES: [&str; 11] = [
     "src/seal.test.ts",
 ];
 
-#[test]
-fn a_front_end_is_built_twice_the_same_by_the_ordinary_tools_and_is_served() {
-    if let Err(why) = bulla_testkit::clients() {
-        return bulla_testkit::skipped("a front end by Vite", &why);
-    }
-    let Some(mut repo) = DebianRepo::real(&["nodejs", "npm", "nginx-light"]) else { return };
+/// Builds an example twice, whose packages are among those of the first, and looks at its page.
+fn built(name: &str, files: &[&str], lock: &str) -> Option<Project> {
+    let mut repo = DebianRepo::real(&["nodejs", "npm", "nginx-light"])?;
     repo.publish_release(&Release::default());
-    let Some(packages) = real_npm(&example("vite-site").join("package-lock.json")) else { return };
+    let packages = real_npm(&example("vite-site").join("package-lock.json"))?;
     let (packages, mirror) = (Mirror::serve(packages), Mirror::serve(repo.root()));
     let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
     let config = fs_err::read_to_string(environment.config()).expect("the configuration");
     environment.write_config(&format!("{config}[registry.npm]\nnpmrc = false\nregistry = \"{}/\"\n", packages.url()));
-    let project = project("vite-site", &FILES);
-    let before = project.read("package-lock.json");
-    assert!(before.matches("\"integrity\"").count() > 250, "it is a large one");
+    let project = project(name, files);
+    let before = project.read(lock);
     let digest = build(&environment, &project);
-    assert_eq!(project.read("package-lock.json"), before, "the lock file is as it was");
+    assert_eq!(project.read(lock), before, "the lock file is as it was");
     let again = environment.run(&project, &["build", "--no-cache"]).success();
     assert_eq!(again.stdout.trim_end(), digest);
     skopeo(&project, "65532");
@@ -42,4 +38,29 @@ fn a_front_end_is_built_twice_the_same_by_the_ordinary_tools_and_is_served() {
         assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("<title>Seals</title>"), "{page}");
         assert!(page.contains("/assets/index-"), "what Vite made is in it: {page}");
     }
+    Some(project)
+}
+
+#[test]
+fn a_front_end_is_built_twice_the_same_by_the_ordinary_tools_and_is_served() {
+    if let Err(why) = bulla_testkit::clients() {
+        return bulla_testkit::skipped("a front end by Vite", &why);
+    }
+    let Some(project) = built("vite-site", &FILES, "package-lock.json") else { return };
+    assert!(project.read("package-lock.json").matches("\"integrity\"").count() > 250, "it is a large one");
+}
+
+#[test]
+fn a_front_end_by_pnpm_is_so_too() {
+    let test = "a front end by Vite and pnpm";
+    if let Err(why) = bulla_testkit::clients() {
+        return bulla_testkit::skipped(test, &why);
+    }
+    if client_archive("pnpm", "9.15.9").is_none() {
+        return;
+    }
+    let of_pnpm = ["pnpm-lock.yaml", "tools/package.json", "tools/package-lock.json"];
+    let own = ["package-lock.json", "eslint.config.js", "src/seal.test.ts"];
+    let files: Vec<&str> = FILES.into_iter().filter(|file| !own.contains(file)).chain(of_pnpm).collect();
+    built("vite-site-pnpm", &files, "pnpm-lock.yaml");
 }
