@@ -191,7 +191,7 @@ fn the_real_apt_refuses_an_index_that_its_own_keys_did_not_sign_and_takes_one_th
     let Some(mut real) = real("what apt verifies itself") else { return };
     let release = debian::codename().expect("Debian");
     let environment = real.environment("");
-    let project = real_project(&[&format!("{INSTALLS}; mkdir out")]);
+    let project = real_project(&[&format!("{INSTALLS} && mkdir out")]);
     observe(&environment, &project, &[]).success();
     // As if a year had gone by since: the index that the lock names is past its time.
     let index = format!("dists/{release}/InRelease");

@@ -199,7 +199,7 @@ fn berry_in_a_step(test: &str, client: Client) {
     // Other bytes under the name.
     let other = NpmPackage::new("is-number", "6.0.0").file("evil.js", "x");
     let (evil, environment) = (
-        NpmRegistry::serve(&[&packages[0], &other, &packages[2]]),
+        NpmRegistry::serve(&[&packages[0], &other, &packages[2], &linux]),
         bulla_testkit::TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &world.repo, &world.mirror),
     );
     use_registry(&environment, &evil);
