@@ -8,7 +8,7 @@ use std::{fmt::Write as _, io, process::Command};
 
 use bulla_ecosystems::dependencies::{self, Files, Stage};
 use bulla_model::{CleanPath, Ecosystem};
-use bulla_testkit::skipped;
+use bulla_testkit::{archive::base64, skipped};
 
 const MANY: usize = 50_000;
 /// The most memory that reading one may take, beside the text itself.
@@ -108,21 +108,6 @@ fn text(file: &str) -> String {
         };
     }
     text + end
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| chunk.get(at).copied().map_or(0, u32::from);
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let letter = ALPHABET[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
 }
 
 /// Gives a number of kilobytes that the kernel says of this process, in bytes.

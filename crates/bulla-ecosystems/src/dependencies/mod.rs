@@ -260,7 +260,9 @@ pub trait Native: std::fmt::Debug + Send + Sync {
 
     /// Gives the documents that say where the artifacts are which have no place yet; none when all have. Until all of them are answered,
     /// [`Native::locked`] gives what the lock file alone says, and a step's key is made of that.
-    fn questions(&self) -> Vec<Question>;
+    fn questions(&self) -> Vec<Question> {
+        Vec::new()
+    }
 
     /// Gives the documents by which a registry of the user's own may have artifacts that the lock file has addresses for. They are
     /// worth asking where the configuration names a registry, before the artifacts are fetched: places there come first. An answer of
@@ -278,7 +280,10 @@ pub trait Native: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When it is not what the protocol says, or does not have what the lock file names.
-    fn answer(&mut self, question: &Question, bytes: Option<&[u8]>) -> Result<(), ArtifactError>;
+    fn answer(&mut self, question: &Question, _bytes: Option<&[u8]>) -> Result<(), ArtifactError> {
+        let what = "nothing was asked".to_owned();
+        Err(ArtifactError { artifact: question.name.clone(), what, source: None })
+    }
 
     /// Gives what of the answer to a question was used, as an answer to the same question: small, and to be kept beside the artifacts, so that
     /// the same lock file needs no network a second time.

@@ -3,9 +3,12 @@
 //! A registry is asked for what has the shape that its own client's requests have, and for nothing else: one path, without a query, of
 //! bounded length. Each answer is checked as the ecosystem can ([`Check`]), and is pinned.
 
-use bulla_model::{Ecosystem, lock::Answers};
+use bulla_model::{
+    CleanPath, Ecosystem,
+    lock::{AnswerPin, Answers},
+};
 
-use super::{apt, maven, pypi};
+use super::{Artifact, Hash, Locked, Place, apt, maven, pypi};
 
 /// The longest path that is asked for, in bytes.
 pub const MAX_PATH: usize = 512;
@@ -17,6 +20,64 @@ pub struct Observed {
     pub stage: String,
     /// The answers.
     pub answers: Answers,
+}
+
+/// The lock that has what was observed.
+const LOCK: &str = "bulla.lock";
+
+/// What was observed, as a lock file would name it: each file that was given is an artifact.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) locked: Locked,
+    stage: String,
+    absent: Vec<String>,
+}
+
+impl Replay {
+    /// Takes the answers of an ecosystem. `named` gives the name, version and file of what is at a path, of which a package URL may be known.
+    pub(super) fn of(
+        ecosystem: Ecosystem,
+        observed: &Observed,
+        named: impl Fn(&str, Option<&str>) -> (String, String, String),
+    ) -> Self {
+        let (mut artifacts, mut absent) = (Vec::new(), Vec::new());
+        for (path, answer) in &observed.answers {
+            let AnswerPin::Given { digest, purl, .. } = answer else {
+                absent.push(path.clone());
+                continue;
+            };
+            let (name, version, file) = named(path, purl.as_deref());
+            let (hashes, places) = (vec![Hash::Sha256(*digest.as_bytes())], vec![Place::Registry(path.clone())]);
+            artifacts.push(Artifact { name, version, file, hashes, places, line: 0 });
+        }
+        let locked = Locked { ecosystem, file: CleanPath::parse(LOCK).expect("a clean path"), artifacts };
+        Self { locked, stage: observed.stage.clone(), absent }
+    }
+
+    /// Gives the paths of files, in the order of the artifacts.
+    pub(super) fn given(&self) -> impl Iterator<Item = &str> {
+        self.locked.artifacts.iter().flat_map(|artifact| &artifact.places).map(Place::text)
+    }
+
+    /// Gives the paths of what was not there.
+    pub(super) fn absent(&self) -> &[String] {
+        &self.absent
+    }
+
+    /// Gives [`super::Native::beside`].
+    pub(super) fn beside(&self) -> String {
+        let given = self.given().map(|path| format!("{path}\n"));
+        given.chain(self.absent.iter().map(|path| format!("{path} is not there\n"))).collect()
+    }
+
+    /// Says of a path that a client asked for and that is not pinned what may have changed, and what to do.
+    pub(super) fn unknown(&self, client: &str, path: &str, changed: &str) -> String {
+        let stage = &self.stage;
+        format!(
+            "{client} asked for {path}, and {LOCK} does not have it: the steps of {stage} did not ask for it when they were observed. If {changed} \
+             changed, run `bulla lock --observe {stage}`, look at what is new, and build again"
+        )
+    }
 }
 
 /// A request that may be passed on.

@@ -152,11 +152,10 @@ impl<'a> Dependencies<'a> {
             let Artifact { name, version, line, .. } = artifact.clone();
             return Err(NotPinned { file: file.to_owned(), line, name, version }.into());
         }
-        let mut there = None;
-        for hash in &artifact.hashes {
-            there = run::pinned(self.store, hash)?.filter(|digest| self.store.has_blob(digest).unwrap_or(false));
-        }
-        let digest = there.map_or_else(|| self.fetch_one(ecosystem, file, artifact), Ok)?;
+        let digest = match self.has(artifact)? {
+            Some(digest) => digest,
+            None => self.fetch_one(ecosystem, file, artifact)?,
+        };
         let evidence = match artifact.places.first() {
             Some(Place::Git { .. }) => LooseEvidence::Commit,
             _ => LooseEvidence::FirstUse,
@@ -190,14 +189,16 @@ impl<'a> Dependencies<'a> {
 
     /// Gives the digests of those artifacts that are in the store.
     fn had(&self, native: &dyn Native) -> Result<Vec<Option<Digest>>> {
-        let had = |artifact: &Artifact| {
-            let Some(hash) = artifact.hashes.first() else { return Ok(None) };
-            Ok(match run::pinned(self.store, hash)? {
-                Some(digest) if self.store.has_blob(&digest)? => Some(digest),
-                _ => None,
-            })
-        };
-        native.locked().artifacts.iter().map(had).collect()
+        native.locked().artifacts.iter().map(|artifact| self.has(artifact)).collect()
+    }
+
+    /// Gives the digest of an artifact that is in the store.
+    fn has(&self, artifact: &Artifact) -> Result<Option<Digest>> {
+        let Some(hash) = artifact.hashes.first() else { return Ok(None) };
+        Ok(match run::pinned(self.store, hash)? {
+            Some(digest) if self.store.has_blob(&digest)? => Some(digest),
+            _ => None,
+        })
     }
 
     /// Has the questions of a lock file answered: by what is kept of earlier answers, else by the registry. What is locked is known then.

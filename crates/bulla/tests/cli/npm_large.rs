@@ -10,8 +10,8 @@ use bulla_testkit::{
 use serde_json::Value;
 
 use super::{
+    modules::unpacked,
     npm::node_world,
-    pypi::unpacked,
     world::{files, spec},
 };
 

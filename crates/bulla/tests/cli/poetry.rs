@@ -7,7 +7,8 @@ use bulla_testkit::{
 };
 
 use super::{
-    pypi::{packages, project, python_world, tree, unpacked, use_index},
+    modules::unpacked,
+    pypi::{packages, project, python_world, tree, use_index},
     world::World,
 };
 

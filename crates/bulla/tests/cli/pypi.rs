@@ -7,7 +7,10 @@ use bulla_testkit::{
     python::{PIP, pip, python_deb, requirements, uv},
 };
 
-use super::world::{World, files, spec};
+use super::{
+    modules::unpacked,
+    world::{World, files, spec},
+};
 
 /// Packages of which one needs another.
 pub(super) fn packages() -> [PythonPackage; 3] {
@@ -57,16 +60,6 @@ pub(super) fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         (path.strip_prefix(folder).expect("beneath it").display().to_string(), fs_err::read(&path).expect("a file"))
     };
     files(folder).into_iter().map(read).collect()
-}
-
-/// Unpacks the layers of a built image.
-pub(super) fn unpacked(project: &Project) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    for blob in files(&project.path("bulla-out").join("blobs/sha256")) {
-        let listed = std::process::Command::new("tar").arg("-xzf").arg(&blob).arg("-C").arg(folder.path()).output();
-        drop(listed.expect("tar can be run"));
-    }
-    folder
 }
 
 #[test]

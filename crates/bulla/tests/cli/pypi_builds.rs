@@ -5,7 +5,8 @@ use bulla_testkit::{Fault, Project, PythonIndex, PythonPackage, TestEnvironment,
 
 use super::{
     maven::observe,
-    pypi::{install, project, python_world, tree, unpacked, use_index},
+    modules::unpacked,
+    pypi::{install, project, python_world, tree, use_index},
 };
 
 const OBSERVED: &str = "{pypi: requirements.txt, build-dependencies: observed}";

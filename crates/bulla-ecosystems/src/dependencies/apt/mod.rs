@@ -7,21 +7,15 @@
 mod archive;
 mod place;
 
-use bulla_model::{
-    CleanPath, Ecosystem,
-    lock::{AnswerPin, Answers},
-    spec::Release,
-};
+use bulla_model::{CleanPath, Ecosystem, spec::Release};
 
 pub use self::archive::{Archive, ArchiveError, Expected};
 pub(super) use self::place::{asked, purl};
 use super::{
-    Answer, Artifact, ArtifactError, Bodies, Body, CACHE, Client, Hash, Locked, Native, Observed, Place, Question,
-    Repository, Request, Route,
+    Answer, ArtifactError, Bodies, Body, CACHE, Client, Locked, Native, Observed, Repository, Request, Route,
+    observe::Replay,
 };
 
-/// The lock that has what was observed.
-const LOCK: &str = "bulla.lock";
 /// What apt reads after the settings that its packages bring.
 const SETTINGS: &str = "etc/apt/apt.conf.d/zz-bulla";
 /// The folder of the sources that it has meanwhile.
@@ -34,66 +28,33 @@ const FORBIDS: &str = "#!/bin/sh\nexit 101\n";
 /// What was observed of apt.
 #[derive(Debug)]
 pub struct Apt {
-    locked: Locked,
+    replay: Replay,
     release: Release,
-    stage: String,
-    /// The paths of files, in the order of the artifacts.
-    given: Vec<String>,
-    absent: Vec<String>,
 }
 
 impl Apt {
     /// Takes what was observed.
     pub fn new(release: &Release, observed: &Observed) -> Self {
-        Self::of(release, &observed.stage, &observed.answers)
-    }
-
-    fn of(release: &Release, stage: &str, answers: &Answers) -> Self {
-        let (mut artifacts, mut given, mut absent) = (Vec::new(), Vec::new(), Vec::new());
-        for (path, answer) in answers {
-            let AnswerPin::Given { digest, purl, .. } = answer else {
-                absent.push(path.clone());
-                continue;
-            };
-            let (name, version) = place::named(path, purl.as_deref());
-            artifacts.push(Artifact {
-                name,
-                version,
-                file: path.clone(),
-                hashes: vec![Hash::Sha256(*digest.as_bytes())],
-                places: vec![Place::Registry(path.clone())],
-                line: 0,
-            });
-            given.push(path.clone());
-        }
-        let file = CleanPath::parse(LOCK).expect("a clean path");
-        let locked = Locked { ecosystem: Ecosystem::Apt, file, artifacts };
-        Self { locked, release: release.clone(), stage: stage.to_owned(), given, absent }
+        let named = |path: &str, purl: Option<&str>| {
+            let (name, version) = place::named(path, purl);
+            (name, version, path.to_owned())
+        };
+        Self { replay: Replay::of(Ecosystem::Apt, observed, named), release: release.clone() }
     }
 }
 
 impl Native for Apt {
     fn locked(&self) -> &Locked {
-        &self.locked
+        &self.replay.locked
     }
 
     fn beside(&self) -> String {
-        let given = self.given.iter().map(|path| format!("{path}\n"));
-        let absent = self.absent.iter().map(|path| format!("{path} is not there\n"));
-        given.chain(absent).collect()
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        Vec::new()
-    }
-
-    fn answer(&mut self, _question: &Question, _bytes: Option<&[u8]>) -> Result<(), ArtifactError> {
-        Ok(())
+        self.replay.beside()
     }
 
     fn repository(&self, _bodies: &dyn Bodies, _base: &str) -> Result<Repository, ArtifactError> {
-        let given = self.given.iter().enumerate().map(|(at, path)| route(path, 200, Body::Artifact(at)));
-        let absent = self.absent.iter().map(|path| route(path, 404, Body::Bytes(Vec::new())));
+        let given = self.replay.given().enumerate().map(|(at, path)| route(path, 200, Body::Artifact(at)));
+        let absent = self.replay.absent().iter().map(|path| route(path, 404, Body::Bytes(Vec::new())));
         Ok(Repository { routes: given.chain(absent).collect() })
     }
 
@@ -140,12 +101,7 @@ Dpkg::Post-Invoke:: "rm -f /var/log/alternatives.log /var/cache/ldconfig/aux-cac
 
     fn diagnose(&self, request: &Request) -> Option<String> {
         let asked = asked(&request.path).ok()?;
-        let stage = &self.stage;
-        Some(format!(
-            "apt asked for {}, and {LOCK} does not have it: the steps of {stage} did not ask for it when they were observed. If a step or the \
-             packages that the stage starts from have changed, run `bulla lock --observe {stage}`, look at what is new, and build again",
-            asked.path
-        ))
+        Some(self.replay.unknown("apt", &asked.path, "a step or the packages that the stage starts from have"))
     }
 }
 
@@ -158,7 +114,10 @@ fn route(path: &str, status: u16, body: Body) -> Route {
 mod tests {
     use std::io;
 
-    use bulla_model::{Digest, lock::Verified};
+    use bulla_model::{
+        Digest,
+        lock::{AnswerPin, Verified},
+    };
 
     use super::*;
     use crate::dependencies::ReadSeek;
@@ -191,7 +150,7 @@ mod tests {
             ("trixie/dists/trixie/InRelease".to_owned(), given(None)),
             ("trixie/dists/trixie/main/binary-amd64/Packages.xz".to_owned(), AnswerPin::Absent),
         ];
-        Apt::of(&release, "build", &answers.into())
+        Apt::new(&release, &Observed { stage: "build".to_owned(), answers: answers.into() })
     }
 
     #[test]
@@ -206,7 +165,7 @@ mod tests {
                 ("/apt/trixie/dists/trixie/main/binary-amd64/Packages.xz", 404),
             ]
         );
-        let artifacts = &apt().locked.artifacts;
+        let artifacts = &apt().replay.locked.artifacts;
         assert_eq!((artifacts[0].name.as_str(), artifacts[0].version.as_str()), ("the index of", "trixie"));
         assert_eq!((artifacts[1].name.as_str(), artifacts[1].version.as_str()), ("libg++", "2:1.0~rc1"));
         assert_eq!(artifacts[1].purl(Ecosystem::Apt), "pkg:deb/debian/libg%2B%2B@2:1.0~rc1?arch=amd64");

@@ -18,7 +18,7 @@ use semver::Version;
 use self::sum::Sums;
 use super::{
     Answer, Artifact, ArtifactError, Bodies, Body, CACHE, Client, Files, LockFileError, Locked, Native, Place,
-    Question, Repository, Request, Route,
+    Repository, Request, Route,
 };
 
 /// The most bytes of a file of sums.
@@ -216,15 +216,6 @@ fn info(text: &str, version: &Version) -> Vec<u8> {
 impl Native for Go {
     fn locked(&self) -> &Locked {
         &self.locked
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        Vec::new()
-    }
-
-    fn answer(&mut self, question: &Question, _: Option<&[u8]>) -> Result<(), ArtifactError> {
-        let what = "nothing was asked".to_owned();
-        Err(ArtifactError { artifact: question.name.clone(), what, source: None })
     }
 
     fn repository(&self, bodies: &dyn Bodies, _: &str) -> Result<Repository, ArtifactError> {

@@ -18,7 +18,7 @@ use bulla_model::{CleanPath, Ecosystem};
 use self::metadata::{MAX_METADATA, Metadata, Module};
 use super::{
     Answer, Artifact, ArtifactError, Bodies, Body, CACHE, Client, Files, LockFileError, Locked, Native, Place,
-    Question, Repository, Request, Route, maven,
+    Repository, Request, Route, maven,
 };
 
 /// Where the metadata lie, from the top of a project.
@@ -151,14 +151,6 @@ impl Native for Gradle {
             self.locked.file,
             self.unpinned.len()
         )]
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        Vec::new()
-    }
-
-    fn answer(&mut self, _question: &Question, _bytes: Option<&[u8]>) -> Result<(), ArtifactError> {
-        Ok(())
     }
 
     fn repository(&self, bodies: &dyn Bodies, _base: &str) -> Result<Repository, ArtifactError> {

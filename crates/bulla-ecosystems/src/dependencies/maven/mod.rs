@@ -8,25 +8,20 @@ mod place;
 
 use std::io::{self, Read};
 
-use bulla_model::{
-    CleanPath, Ecosystem,
-    lock::{AnswerPin, Answers},
-};
+use bulla_model::{CleanPath, Ecosystem};
 use sha1::{Digest as _, Sha1};
 
 use self::place::Coordinates;
 pub(super) use self::place::asked;
 use super::{
-    Answer, Artifact, ArtifactError, Bodies, Body, CACHE, Client, Files, Hash, LockFileError, Locked, Native, Observed,
-    Place, Question, Repository, Request, Route,
+    Answer, ArtifactError, Bodies, Body, CACHE, Client, Files, LockFileError, Locked, Native, Observed, Repository,
+    Request, Route, observe::Replay,
 };
 
 /// The most bytes of a `pom.xml`.
 const MAX_POM: u64 = 16 << 20;
 /// The most bytes of a file with a checksum.
 pub const MAX_CHECKSUM: u64 = 4096;
-/// The lock that has what was observed.
-const LOCK: &str = "bulla.lock";
 /// Where Maven's settings are mounted.
 const SETTINGS: &str = "run/bulla/maven/settings.xml";
 /// What `mvn` reads before it looks at its arguments, in every version: they are the arguments of the script itself.
@@ -35,13 +30,9 @@ const RC: &str = "etc/mavenrc";
 /// A project of Maven, and what was observed of it.
 #[derive(Debug)]
 pub struct Maven {
-    locked: Locked,
+    replay: Replay,
     /// The project's file.
     pom: CleanPath,
-    stage: String,
-    /// The paths of files, in the order of the artifacts.
-    given: Vec<String>,
-    absent: Vec<String>,
 }
 
 impl Maven {
@@ -52,31 +43,17 @@ impl Maven {
     pub fn read(files: &dyn Files, pom: &CleanPath, observed: &Observed) -> Result<Self, LockFileError> {
         let hint = "name the `pom.xml` of the project, or of its top where it has modules; of a project without Maven, take `maven` out";
         super::read_text(files, pom, MAX_POM, hint)?;
-        Ok(Self::of(pom, &observed.stage, &observed.answers))
+        Ok(Self::of(pom, observed))
     }
 
-    fn of(pom: &CleanPath, stage: &str, answers: &Answers) -> Self {
-        let (mut artifacts, mut given, mut absent) = (Vec::new(), Vec::new(), Vec::new());
-        for (path, answer) in answers {
-            let AnswerPin::Given { digest, .. } = answer else {
-                absent.push(path.clone());
-                continue;
-            };
+    fn of(pom: &CleanPath, observed: &Observed) -> Self {
+        let named = |path: &str, _: Option<&str>| {
             let found = Coordinates::parse(path).ok();
-            let package = found.as_ref().map_or_else(|| path.clone(), Coordinates::package);
-            artifacts.push(Artifact {
-                name: package,
-                version: found.map(|found| found.version.to_owned()).unwrap_or_default(),
-                file: path.rsplit('/').next().unwrap_or_default().to_owned(),
-                hashes: vec![Hash::Sha256(*digest.as_bytes())],
-                places: vec![Place::Registry(path.clone())],
-                line: 0,
-            });
-            given.push(path.clone());
-        }
-        let file = CleanPath::parse(LOCK).expect("a clean path");
-        let locked = Locked { ecosystem: Ecosystem::Maven, file, artifacts };
-        Self { locked, pom: pom.clone(), stage: stage.to_owned(), given, absent }
+            let package = found.as_ref().map_or_else(|| path.to_owned(), Coordinates::package);
+            let version = found.map(|found| found.version.to_owned()).unwrap_or_default();
+            (package, version, path.rsplit('/').next().unwrap_or_default().to_owned())
+        };
+        Self { replay: Replay::of(Ecosystem::Maven, observed, named), pom: pom.clone() }
     }
 }
 
@@ -120,28 +97,18 @@ pub fn media_type(path: &str) -> &'static str {
 
 impl Native for Maven {
     fn locked(&self) -> &Locked {
-        &self.locked
+        &self.replay.locked
     }
 
     fn beside(&self) -> String {
-        let given = self.given.iter().map(|path| format!("{path}\n"));
-        let absent = self.absent.iter().map(|path| format!("{path} is not there\n"));
-        given.chain(absent).collect()
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        Vec::new()
-    }
-
-    fn answer(&mut self, _question: &Question, _bytes: Option<&[u8]>) -> Result<(), ArtifactError> {
-        Ok(())
+        self.replay.beside()
     }
 
     fn repository(&self, bodies: &dyn Bodies, _base: &str) -> Result<Repository, ArtifactError> {
-        let mut routes = Vec::with_capacity(self.given.len() * 5 + self.absent.len());
-        for (at, path) in self.given.iter().enumerate() {
+        let mut routes = Vec::new();
+        for (at, path) in self.replay.given().enumerate() {
             let unreadable = |source| ArtifactError {
-                artifact: path.clone(),
+                artifact: path.to_owned(),
                 what: "it cannot be read".to_owned(),
                 source: Some(source),
             };
@@ -151,7 +118,7 @@ impl Native for Maven {
             routes.push(found(&checksum, media_type(&checksum), Body::Bytes(sum.into_bytes())));
             routes.extend(others.map(|path| not_there(&path)));
         }
-        for path in &self.absent {
+        for path in self.replay.absent() {
             routes.push(not_there(path));
             routes.push(not_there(&place::checksums(path).0));
         }
@@ -184,12 +151,7 @@ impl Native for Maven {
 
     fn diagnose(&self, request: &Request) -> Option<String> {
         let asked = asked(&request.path).ok()?;
-        let Self { pom, stage, .. } = self;
-        Some(format!(
-            "Maven asked for {}, and {LOCK} does not have it: the steps of {stage} did not ask for it when they were observed. If {pom} or a \
-             step has changed, run `bulla lock --observe {stage}`, look at what is new, and build again",
-            asked.path
-        ))
+        Some(self.replay.unknown("Maven", &asked.path, &format!("{} or a step has", self.pom)))
     }
 }
 
@@ -210,7 +172,10 @@ fn route(path: &str, answer: Answer) -> Route {
 mod tests {
     use std::io::Cursor;
 
-    use bulla_model::{Digest, lock::Verified};
+    use bulla_model::{
+        Digest,
+        lock::{AnswerPin, Verified},
+    };
 
     use super::*;
     use crate::dependencies::ReadSeek;
@@ -226,7 +191,7 @@ mod tests {
     fn maven() -> Maven {
         let given = AnswerPin::Given { size: 3, digest: Digest::of("jar"), purl: None, verified: Verified::Checksum };
         let answers = [("a/b/1/b-1.jar".to_owned(), given), ("a/c/1/c-1.pom".to_owned(), AnswerPin::Absent)].into();
-        Maven::of(&CleanPath::parse("pom.xml").expect("a path"), "build", &answers)
+        Maven::of(&CleanPath::parse("pom.xml").expect("a path"), &Observed { stage: "build".to_owned(), answers })
     }
 
     #[test]
@@ -248,7 +213,7 @@ mod tests {
         let sum = b"dea59d578e1a88a7d27df6ca2b6dee48e62c7adc".len();
         let Body::Bytes(bytes) = &repository.routes[1].answer.body else { panic!("a document") };
         assert_eq!(bytes.len(), sum);
-        let artifact = &maven().locked.artifacts[0];
+        let artifact = &maven().replay.locked.artifacts[0];
         assert_eq!(artifact.purl(Ecosystem::Maven), "pkg:maven/a/b@1?type=jar");
     }
 

@@ -39,7 +39,7 @@ use bulla_model::{Address, CleanPath, Digest, Ecosystem, spec::InstallScripts};
 use self::{client::Tool, lock::Read, package::Release};
 use super::{
     Answer, Artifact, ArtifactError, Bodies, Body, Client, Files, Folder, Hash, LockFileError, Locked, Native,
-    Question, ReadSeek, Repository, Request, Route, Script, Stage,
+    ReadSeek, Repository, Request, Route, Script, Stage,
 };
 use crate::{
     archive::Sink,
@@ -167,14 +167,6 @@ impl Native for Npm {
         if let Some(artifact) = self.locked.artifacts.get_mut(artifact) {
             artifact.hashes.insert(0, Hash::Sha256(*digest.as_bytes()));
         }
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        Vec::new()
-    }
-
-    fn answer(&mut self, _: &Question, _: Option<&[u8]>) -> Result<(), ArtifactError> {
-        Ok(())
     }
 
     fn repository(&self, bodies: &dyn Bodies, base: &str) -> Result<Repository, ArtifactError> {
