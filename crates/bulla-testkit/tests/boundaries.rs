@@ -18,10 +18,20 @@ const STANDS_ON: &[(&str, &[&str])] = &[
     ("bulla-store", &["bulla-model"]),
     ("bulla-sandbox", &["bulla-model"]),
     ("bulla-serve", &["bulla-model", "bulla-sandbox"]),
+    ("bulla-evidence", &["bulla-model", "bulla-ecosystems"]),
     ("bulla-build", &["bulla-model", "bulla-ecosystems", "bulla-store", "bulla-sandbox", "bulla-serve"]),
     (
         "bulla",
-        &["bulla-model", "bulla-ecosystems", "bulla-store", "bulla-sandbox", "bulla-serve", "bulla-net", "bulla-build"],
+        &[
+            "bulla-model",
+            "bulla-ecosystems",
+            "bulla-store",
+            "bulla-sandbox",
+            "bulla-serve",
+            "bulla-net",
+            "bulla-build",
+            "bulla-evidence",
+        ],
     ),
     ("bulla-testkit", &["bulla-model"]),
     (
@@ -34,6 +44,7 @@ const STANDS_ON: &[(&str, &[&str])] = &[
             "bulla-serve",
             "bulla-net",
             "bulla-build",
+            "bulla-evidence",
             "bulla-testkit",
         ],
     ),
@@ -58,6 +69,7 @@ const TERMINAL: &[&str] = &["clap", "indicatif", "console", "termcolor", "annota
 const NEVER: &[(&str, &[&[&str]])] = &[
     ("bulla-model", &[NETWORK, TLS, RUNTIMES, SYSTEM, TERMINAL]),
     ("bulla-ecosystems", &[NETWORK, TLS, RUNTIMES, SYSTEM, TERMINAL]),
+    ("bulla-evidence", &[NETWORK, TLS, RUNTIMES, SYSTEM, TERMINAL]),
     ("bulla-net", &[RUNTIMES, SYSTEM, TERMINAL]),
     ("bulla-store", &[NETWORK, TLS, RUNTIMES, TERMINAL]),
     ("bulla-sandbox", &[NETWORK, TLS, RUNTIMES, TERMINAL, &["fs-err", "tempfile", "gix", "rusqlite"]]),

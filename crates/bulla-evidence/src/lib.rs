@@ -1,0 +1,9 @@
+//! What a build proves, in the formats that the field's tools read: made of facts that are given, and read again as what a stranger wrote.
+//!
+//! Nothing here has a network, a sandbox, a file system or a clock. Each piece of evidence is a [`Statement`] about an image; [`json`] reads what
+//! came from outside so that two readers cannot see different things in it.
+
+pub mod json;
+pub mod statement;
+
+pub use self::statement::{Statement, StatementError, Subject};
