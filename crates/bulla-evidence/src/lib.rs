@@ -4,6 +4,11 @@
 //! came from outside so that two readers cannot see different things in it.
 
 pub mod json;
+pub mod provenance;
+pub mod purl;
+pub mod resource;
 pub mod statement;
+pub mod trace;
 
+pub use self::resource::Resource;
 pub use self::statement::{Statement, StatementError, Subject};

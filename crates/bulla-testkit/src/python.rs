@@ -339,7 +339,8 @@ fn stdlib(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
         );
         if kind.is_dir() && !left_out && !name.starts_with("config-") {
             stdlib(&entry.path(), found)?;
-        } else if kind.is_file() {
+        // A machine with python3-tk has it there, with all libraries of its windows.
+        } else if kind.is_file() && !name.starts_with("_tkinter.") {
             found.push(entry.path());
         }
     }

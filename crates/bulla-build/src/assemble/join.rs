@@ -1,7 +1,7 @@
 //! Joins the images of several platforms into one.
 
 use bulla_model::{
-    Platform,
+    Digest, Platform,
     oci::{self, Descriptor, Index},
 };
 use bulla_store::Store;
@@ -15,6 +15,19 @@ pub struct Joined {
     pub index: Descriptor,
     /// The image for each platform, at least one, in the order of the index.
     pub parts: Vec<Assembled>,
+    /// What refers to the image: its evidence.
+    pub attached: Vec<Attached>,
+}
+
+/// A manifest that refers to an image, in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// What it refers to.
+    pub subject: Digest,
+    /// The manifest, as lists of referrers have it.
+    pub entry: Descriptor,
+    /// Its configuration and its layers.
+    pub blobs: Vec<Descriptor>,
 }
 
 impl Joined {
@@ -27,7 +40,7 @@ impl Joined {
 
 impl From<Assembled> for Joined {
     fn from(image: Assembled) -> Self {
-        Self { index: image.index.clone(), parts: vec![image] }
+        Self { index: image.index.clone(), parts: vec![image], attached: Vec::new() }
     }
 }
 
@@ -46,5 +59,5 @@ pub fn join(store: &Store, parts: Vec<Assembled>) -> Result<Joined, AssembleErro
         .collect::<Result<Vec<Index>, AssembleError>>()?;
     let (index, bytes) = oci::encode_described(oci::INDEX, &oci::join(indexes)?);
     store.put_blob(&bytes)?;
-    Ok(Joined { index, parts })
+    Ok(Joined { index, parts, attached: Vec::new() })
 }

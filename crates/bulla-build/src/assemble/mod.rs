@@ -29,7 +29,7 @@ pub(crate) use self::documents::HISTORY;
 pub use self::{
     contents::{Contents, Folder},
     error::AssembleError,
-    join::{Joined, join},
+    join::{Attached, Joined, join},
 };
 
 /// The number of the way in which layers are written. It goes up when the bytes of a compressed layer change, as they may

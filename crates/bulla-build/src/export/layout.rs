@@ -48,7 +48,7 @@ pub fn layout(store: &Store, image: &Joined, folder: &Path, names: &[String]) ->
     sweep(&blobs, &wanted.iter().map(|blob| blob.digest).collect())
 }
 
-/// Lists the blobs of an image.
+/// Lists the blobs of an image, and of what refers to it.
 pub(super) fn described(image: &Joined) -> Vec<Descriptor> {
     let mut blobs: Vec<Descriptor> = Vec::new();
     for part in &image.parts {
@@ -56,12 +56,17 @@ pub(super) fn described(image: &Joined) -> Vec<Descriptor> {
         blobs.extend([part.config.clone(), part.manifest.clone()]);
     }
     blobs.push(image.index.clone());
+    for attached in &image.attached {
+        blobs.extend(attached.blobs.iter().cloned());
+        blobs.push(attached.entry.clone());
+    }
     let mut seen = BTreeSet::new();
     blobs.retain(|blob| seen.insert(blob.digest));
     blobs
 }
 
-/// Writes the `index.json` of a layout that holds an image under some names.
+/// Writes the `index.json` of a layout that holds an image under some names. What refers to the image stands behind it, without a name: the
+/// specification of layouts says nothing of referrers, and this is where most programs look for them.
 pub(super) fn top_index(image: &Joined, names: &[String]) -> Vec<u8> {
     let mut sorted: Vec<&String> = names.iter().collect();
     sorted.sort();
@@ -77,6 +82,7 @@ pub(super) fn top_index(image: &Joined, names: &[String]) -> Vec<u8> {
     if entries.is_empty() {
         entries.push(image.index.clone());
     }
+    entries.extend(image.attached.iter().map(|attached| attached.entry.clone()));
     oci::encode(&Index::new(entries))
 }
 

@@ -46,7 +46,7 @@ pub use error::{BuildError, FailedStep};
 pub use journal::{BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value};
 pub use observe::{Observing, Passage, Passing};
 pub use packages::{PackageWriter, unpacked};
-pub use record::{CacheUse, Enforced, Program, Refused, RunRecord, RunResult, Used};
+pub use record::{CacheUse, Enforced, FORMAT, Program, Refused, RunRecord, RunResult, Used};
 pub use shell::{Opened, Place, Shell};
 pub use stages::StepRecord;
 pub use supply::{Made, Need, Supply, Unsupplied};

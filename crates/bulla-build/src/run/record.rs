@@ -18,7 +18,7 @@ use crate::secret::Secrets;
 
 /// What affects the result of an action beside its inputs: raised when unpacking, the sandbox's surroundings or the
 /// reading of upper directories change.
-pub(crate) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// Something that is done once for the same inputs.
 #[derive(Debug, Clone, Serialize)]

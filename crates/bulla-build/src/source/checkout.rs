@@ -18,7 +18,7 @@ use gix::{
     },
 };
 
-use super::{OUTPUT_FOLDER, SourceError};
+use super::{OUTPUT_FOLDER, SourceError, origin};
 
 /// The most files that are read to find out whether they differ; where more look otherwise, all are compared.
 const MOST_READ: usize = 256;
@@ -51,6 +51,10 @@ pub struct CheckoutState {
     pub commit: Option<String>,
     /// Whether files differ from that commit, or are untracked.
     pub dirty: bool,
+    /// The repository that it was cloned from, as its own settings say, without a login; `None` where that is a folder.
+    pub origin: Option<String>,
+    /// The folder of the source in it; empty where that is the whole.
+    pub folder: String,
 }
 
 impl Checkout {
@@ -116,7 +120,10 @@ impl Checkout {
                 None => self.repo.is_dirty().map_err(|e| failed(&self.top, e.into()))?,
             },
         };
-        Ok(CheckoutState { commit: commit.map(|id| id.to_string()), dirty })
+        let origin = self.repo.config_snapshot().string("remote.origin.url");
+        let origin = origin.and_then(|url| origin::shown(url.to_str().ok()?));
+        let folder = String::from_utf8_lossy(&self.prefix).into_owned();
+        Ok(CheckoutState { commit: commit.map(|id| id.to_string()), dirty, origin, folder })
     }
 
     /// Says whether anything differs, where that takes little: the index has the very tree of the commit, and only files that

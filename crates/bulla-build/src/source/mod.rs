@@ -6,6 +6,7 @@
 
 mod changes;
 mod checkout;
+mod origin;
 mod owner;
 
 use std::path::{Path, PathBuf};

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Config, Debian, Limits, Network, Npm, Oci, Repository, cargo::CargoKeys, go::GoKeys, maven::MavenKeys, problem,
-    pypi::Keys as PypiKeys, store::Store,
+    Config, Debian, Limits, Network, Npm, Oci, Repository, cargo::CargoKeys, evidence::EvidenceKeys, go::GoKeys,
+    maven::MavenKeys, problem, pypi::Keys as PypiKeys, store::Store,
 };
 use crate::{
     error::{Mark, Result},
@@ -28,6 +28,7 @@ pub(super) struct File {
     limits: LimitKeys,
     network: NetworkKeys,
     registry: Registry,
+    evidence: EvidenceKeys,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -186,6 +187,7 @@ impl File {
         self.registry.pypi.mistakes(&mut marks);
         self.registry.cargo.mistakes(&mut marks);
         self.registry.maven.mistakes(&mut marks);
+        self.evidence.mistakes(&mut marks);
         self.limits.mistakes(&mut marks);
         self.store.mistakes(&mut marks);
         self.store.uid.iter().for_each(|uid| {
@@ -249,6 +251,7 @@ impl File {
                 cargo: self.registry.cargo.over(weaker.registry.cargo),
                 maven: self.registry.maven.over(weaker.registry.maven),
             },
+            evidence: self.evidence.over(weaker.evidence),
         }
     }
 
@@ -281,6 +284,7 @@ impl File {
             cargo: self.registry.cargo.into_config(),
             maven: self.registry.maven.into_config(),
             others: self.store.into_others(),
+            evidence: self.evidence.into_evidence(),
             oci: Oci {
                 insecure: inner(self.registry.oci.insecure.unwrap_or_default()),
                 local: inner(self.registry.oci.local.unwrap_or_default()),

@@ -4,6 +4,7 @@
 //! both, and never from the project, since a spec may come from a stranger. Documented in `docs/configuration.md`.
 
 mod cargo;
+mod evidence;
 mod file;
 mod go;
 mod maven;
@@ -22,7 +23,7 @@ use bulla_model::spec::Glob;
 use bulla_net::Url;
 
 use self::file::File;
-pub(crate) use self::pypi::Pypi;
+pub(crate) use self::{evidence::Evidence, pypi::Pypi};
 use crate::{
     environment::Environment,
     error::{CliError, Result},
@@ -64,6 +65,8 @@ pub(crate) struct Config {
     pub oci: Oci,
     /// Stores of others.
     pub others: Others,
+    /// What is said of evidence.
+    pub evidence: Evidence,
 }
 
 /// What is said of registries of images, each by `HOST[:PORT]`.

@@ -21,6 +21,7 @@ use bulla_net::Reach;
 use bulla_store::{BuildRecord, Outcome, Store};
 
 use super::{
+    evidence::{Invocation, Level},
     export,
     export::Output,
     fetch::Wanted,
@@ -63,6 +64,8 @@ pub(crate) struct Wishes {
     pub push: Option<Reference>,
     /// Where the secrets of steps come from.
     pub secrets: Vec<SecretOption>,
+    /// How much evidence goes with the image.
+    pub evidence: Level,
 }
 
 /// Builds the image, and gives it; `None` where a stage alone was wanted.
@@ -78,7 +81,7 @@ pub(crate) fn run(
 ) -> Result<Option<Joined>> {
     let (began, start) = (SystemTime::now(), Instant::now());
     let journal = Journal::default();
-    let built = attempt(session, store, project, lock, wishes, &journal);
+    let built = attempt(session, store, project, lock, wishes, (began, &journal));
     record(session, store, project, (began, start.elapsed()), built.as_ref(), journal);
     built.map(|built| built.image)
 }
@@ -89,12 +92,18 @@ fn attempt(
     project: &Project,
     lock: &Lock,
     wishes: &Wishes,
-    journal: &Journal,
+    (began, journal): (SystemTime, &Journal),
 ) -> Result<Built> {
     let start = Instant::now();
     let plans = plans(project, lock, wishes)?;
     let keeper = Keeper::gather(session, &wishes.secrets, &project.spec.secrets(), &plans)?;
-    let built = make(session, store, project, lock, (&plans, wishes), (journal, &keeper.secrets));
+    let made = make(session, store, project, lock, (&plans, wishes), (journal, &keeper.secrets));
+    let built = made.and_then(|(lock, built)| {
+        let invocation = Invocation { began, secrets: &keeper.secrets };
+        let built = ops::evidence::with(session, store, (project, &lock, &plans), built, &invocation, wishes.evidence)?;
+        hand_out(session, store, project, (&lock, &built), wishes)?;
+        Ok(built)
+    });
     if let Ok(built) = &built {
         session.say(&summary(built, wishes, start.elapsed()));
     }
@@ -117,26 +126,35 @@ fn make(
     lock: &Lock,
     (plans, wishes): (&[Plan], &Wishes),
     (journal, secrets): (&Journal, &Secrets),
-) -> Result<Built> {
+) -> Result<(Lock, Built)> {
     let pins = pins_for(lock, plans, wishes);
     ops::layouts::check(project, &pins)?;
-    let built = match Tiers::open(session, project)? {
+    let (pinned, built) = match Tiers::open(session, project)? {
         None => {
             fetch_for(session, store, project, &pins, None)?;
             let own = Own::new(session, store, wishes.may_pin);
             let built = execute(session, store, project, (plans, wishes), (journal, secrets, &own));
-            ops::lock::add_loose(session, project, own.pinned())?;
-            built?
+            (ops::lock::add_loose(session, project, own.pinned())?, built?)
         }
         Some(others) => {
             // What is needed is fetched when it is: results of others may need nothing.
             let lender = Lender::new(session, store, &others, project, pins, wishes.may_pin);
             let built = execute(session, store, project, (plans, wishes), (journal, secrets, &lender));
             lender.give();
-            ops::lock::add_loose(session, project, lender.pinned())?;
-            built?
+            (ops::lock::add_loose(session, project, lender.pinned())?, built?)
         }
     };
+    Ok((pinned.unwrap_or_else(|| lock.clone()), built))
+}
+
+/// Writes an image to where it is wanted, and says what has to be said of the build.
+fn hand_out(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    (lock, built): (&Lock, &Built),
+    wishes: &Wishes,
+) -> Result<()> {
     if let Some(image) = &built.image {
         export::all(session, store, image, &wishes.outputs, &wishes.names, wishes.load)?;
         if let Some(reference) = &wishes.push {
@@ -148,10 +166,10 @@ fn make(
     for line in lines {
         session.say(&line);
     }
-    for line in [tainted(&built), observed(&built)].into_iter().flatten() {
+    for line in [tainted(built), observed(built)].into_iter().flatten() {
         session.say(&line);
     }
-    Ok(built)
+    Ok(())
 }
 
 /// Says which steps read a cache, and what follows from that.
@@ -266,7 +284,7 @@ pub(crate) fn push(
         let manifests = pins.map(|(_, pin)| pin.manifest);
         source = source.on(registries.repository(base, Reach::Configured)?, manifests)?;
     }
-    transfer::run(session, &source, &target, Referrers::LEFT).map(drop)
+    transfer::run(session, &source, &target, Referrers::TAKEN).map(drop)
 }
 
 fn summary(built: &Built, wishes: &Wishes, took: Duration) -> String {

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod bundle;
 pub(crate) mod dependencies;
+pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod git;

@@ -26,6 +26,7 @@ use crate::{
     ops::{
         self,
         build::Wishes,
+        evidence::Level,
         export::Output,
         lock::{Update, Wish},
         project::{Place, Project},
@@ -144,6 +145,12 @@ pub(crate) struct Options {
     /// command behind `revoke` gets the value on its standard input when the build ends, however it ends.
     #[arg(long, value_name = "id=NAME,env=VAR|file=PATH|exec=CMD[,revoke=CMD]")]
     secret: Vec<SecretOption>,
+
+    /// How much evidence goes with the image to where it is written or pushed
+    ///
+    /// It refers to the image, whose digest does not depend on it. Archives for Docker cannot hold any.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
+    evidence: Level,
 
     /// Build again whenever a file of a source or the spec changes, until Ctrl-C
     ///
@@ -271,6 +278,7 @@ fn build(
         names: if options.tag.is_empty() { vec![project.spec.name.to_string()] } else { options.tag.clone() },
         push: push.cloned(),
         secrets: options.secret.clone(),
+        evidence: options.evidence,
     };
     let image = ops::build::run(session, &store()?, project, &lock, &wishes)?;
     Ok(Done { lock, image })

@@ -54,6 +54,8 @@ pub(crate) struct Referrers {
 }
 
 impl Referrers {
+    /// The image goes with all that refers to it.
+    pub(crate) const TAKEN: Self = Self { no_referrers: false };
     /// The image goes alone.
     pub(crate) const LEFT: Self = Self { no_referrers: true };
 }

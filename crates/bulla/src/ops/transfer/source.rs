@@ -171,6 +171,11 @@ impl Source for StoreSource<'_> {
         Ok(bytes.ok_or(Self::missing(entry.digest))?)
     }
 
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        let refers = self.image.attached.iter().filter(|attached| attached.subject == *subject);
+        Ok(refers.map(|attached| attached.entry.clone()).collect())
+    }
+
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn BlobSource + '_>> {
         Ok(Box::new(self.store.open_blob(&blob.digest)?.ok_or(Self::missing(blob.digest))?))
     }

@@ -1,0 +1,67 @@
+//! What is said of evidence: `[evidence]`.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::file::Marks;
+
+/// What is said of evidence.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Evidence {
+    /// What provenance calls whoever builds here: a URI.
+    pub builder: Option<String>,
+}
+
+/// The most bytes of a builder's name.
+const MAX_BUILDER: usize = 512;
+
+/// The keys of the section.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct EvidenceKeys {
+    builder: Option<Spanned<String>>,
+}
+
+impl EvidenceKeys {
+    pub(super) fn mistakes(&self, marks: &mut Marks) {
+        if let Some(builder) = &self.builder {
+            let way_out = "write the URI by which verifiers know it, as `https://ci.example/builders/release`";
+            marks.check(builder, is_uri(builder.get_ref()), "is no URI", way_out);
+        }
+    }
+
+    pub(super) fn over(self, weaker: Self) -> Self {
+        Self { builder: self.builder.or(weaker.builder) }
+    }
+
+    pub(super) fn into_evidence(self) -> Evidence {
+        Evidence { builder: self.builder.map(Spanned::into_inner) }
+    }
+}
+
+/// Says whether a text has the form of a URI without a login (RFC 3986, section 3): provenance is for everyone.
+fn is_uri(text: &str) -> bool {
+    let scheme = |scheme: &str| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    };
+    let plain = |c: char| c.is_ascii_graphic() && !"<>\"\\^`{|}@".contains(c);
+    text.len() <= MAX_BUILDER
+        && text.split_once(':').is_some_and(|(name, rest)| scheme(name) && !rest.is_empty())
+        && text.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_uri;
+
+    #[test]
+    fn a_builder_is_a_uri_without_a_login() {
+        for good in ["https://ci.example/builders/release", "urn:corp:ci:1"] {
+            assert!(is_uri(good), "{good}");
+        }
+        for bad in ["ci", "https:", "1a:b", "https://u:p@ci.example", "urn:a b", ""] {
+            assert!(!is_uri(bad), "{bad}");
+        }
+    }
+}
