@@ -1,9 +1,14 @@
 //! What a build proves, in the formats that the field's tools read: made of facts that are given, and read again as what a stranger wrote.
 //!
 //! Nothing here has a network, a sandbox, a file system or a clock. Each piece of evidence is a [`Statement`] about an image; [`json`] reads what
-//! came from outside so that two readers cannot see different things in it.
+//! came from outside so that two readers cannot see different things in it. A [`key`] signs a statement into a [`bundle`], which a [`carrier`]
+//! brings beside the image.
 
+pub mod bundle;
+pub mod carrier;
+pub mod dsse;
 pub mod json;
+pub mod key;
 pub mod provenance;
 pub mod purl;
 pub mod resource;

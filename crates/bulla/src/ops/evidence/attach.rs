@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use bulla_build::assemble::{Attached, Joined};
-use bulla_evidence::statement;
+use bulla_evidence::{
+    carrier::{self, CONFIG, IN_TOTO_PREDICATE},
+    statement,
+};
 use bulla_model::{
     Digest,
-    oci::{self, Descriptor, Manifest, Referrer},
+    oci::{self, Descriptor},
 };
 use bulla_store::Store;
 
 use super::Piece;
 use crate::error::Result;
-
-/// The annotation that says what a statement which nobody signed states, as BuildKit has it.
-const PREDICATE: &str = "in-toto.io/predicate-type";
 
 /// Makes a manifest for each statement and each thing that it is about.
 ///
@@ -34,14 +34,9 @@ pub(super) fn all(store: &Store, image: &Joined, pieces: &[Piece]) -> Result<Vec
 }
 
 fn one(store: &Store, subject: &Descriptor, piece: &Piece) -> Result<Attached> {
-    let config = Descriptor::new(oci::EMPTY, store.put_blob(b"{}")?, 2);
+    let config = Descriptor::new(oci::EMPTY, store.put_blob(CONFIG)?, CONFIG.len() as u64);
     let layer = Descriptor::new(statement::MEDIA_TYPE, piece.digest, piece.size);
-    let mut manifest = Manifest::new(config.clone(), vec![layer.clone()]);
-    manifest.artifact_type = Some(statement::MEDIA_TYPE.to_owned());
-    manifest.subject = Some(Descriptor::new(&subject.media_type, subject.digest, subject.size));
-    manifest.annotations.insert(PREDICATE.to_owned(), piece.predicate_type.clone());
-    let bytes = oci::encode(&manifest);
-    store.put_blob(&bytes)?;
-    let entry = Referrer::read(oci::MANIFEST, &bytes).expect("it was just made, with a subject").entry;
+    let (entry, manifest) = carrier::referring(&layer, subject, [(IN_TOTO_PREDICATE, &piece.predicate_type)], None);
+    store.put_blob(&manifest)?;
     Ok(Attached { subject: subject.digest, entry, blobs: vec![config, layer] })
 }

@@ -1,0 +1,295 @@
+//! Bundles of Sigstore: a signature with what verifies it, in one document (`sigstore_bundle.proto`, version 0.3; cosign,
+//! `specs/BUNDLE_SPEC.md`).
+//!
+//! What a key signed is verified by that key alone. Entries of transparency logs and timestamps, which may be in a bundle beside it,
+//! are not read: nothing depends on when it was signed. A bundle with a certificate has no key that stays, and is good only with a
+//! log: [`Material::Certificate`] says that it is one.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bulla_model::Digest;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+
+use crate::{
+    dsse::Envelope,
+    json::{self, JsonError},
+    key::{PublicKey, SignError, SignatureError, Signer},
+    statement::{MAX_STATEMENT, MEDIA_TYPE, Statement},
+};
+
+/// The media type of a bundle, and the kind of a manifest that has one.
+pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// What all versions of bundles begin with.
+pub const BUNDLES: &str = "application/vnd.dev.sigstore.bundle";
+/// The most bytes of a bundle that are read: one around the largest statement, in base64.
+pub const MAX_BUNDLE: usize = MAX_STATEMENT / 3 * 4 + (1 << 20);
+
+/// A bundle that was read. Nothing of it is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// What it says that verifies it.
+    pub material: Material,
+    /// What is signed.
+    pub content: Content,
+}
+
+/// What verifies a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Material {
+    /// A key that the reader has. Whoever changes a bundle writes another hint, so that it decides nothing.
+    Key {
+        /// A hint of which key it is.
+        hint: Option<String>,
+    },
+    /// A certificate, which a transparency log must vouch for.
+    Certificate,
+}
+
+/// What a bundle signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// An envelope, as a rule around a statement.
+    Envelope(Envelope),
+    /// A file, of which the bundle has the signature alone.
+    File {
+        /// The SHA-256 that the bundle says the file has, which proves nothing.
+        digest: Option<Digest>,
+        /// The signature over its bytes.
+        signature: Vec<u8>,
+    },
+}
+
+/// Says why bytes are no bundle that can be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// It is not JSON of that shape.
+    #[error("it is no bundle of Sigstore")]
+    Json(#[from] JsonError),
+    /// Something of it is not as it must be.
+    #[error("it is no bundle of Sigstore: {reason}")]
+    Malformed {
+        /// What.
+        reason: &'static str,
+    },
+    /// It is of another version.
+    #[error("a Sigstore bundle of another version than 0.3")]
+    Version,
+    /// It says nothing of what verifies it.
+    #[error("a Sigstore bundle that names neither key nor certificate")]
+    NoMaterial,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    media_type: String,
+    verification_material: WrittenMaterial,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dsse_envelope: Option<Envelope>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message_signature: Option<WrittenSignature>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenMaterial {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    public_key: Option<WrittenKey>,
+    #[serde(default, skip_serializing)]
+    certificate: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    x509_certificate_chain: Option<IgnoredAny>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenKey {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenSignature {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message_digest: Option<WrittenDigest>,
+    signature: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenDigest {
+    algorithm: String,
+    digest: String,
+}
+
+/// Signs a statement, and gives the bundle of it. The same statement and key give the same bytes, where the key signs without chance.
+///
+/// # Errors
+/// When the key does not sign.
+pub fn sign(statement: &Statement, signer: &dyn Signer) -> Result<Vec<u8>, SignError> {
+    let envelope = Envelope::sign(MEDIA_TYPE, &statement.to_bytes(), signer)?;
+    Ok(written(signer.public(), Some(envelope), None))
+}
+
+/// Signs a file, and gives the bundle of it, as `cosign sign-blob` writes it.
+///
+/// # Errors
+/// When the key does not sign.
+pub fn sign_file(file: &[u8], signer: &dyn Signer) -> Result<Vec<u8>, SignError> {
+    let digest = STANDARD.encode(Digest::of(file).as_bytes());
+    let signature = WrittenSignature {
+        message_digest: Some(WrittenDigest { algorithm: "SHA2_256".to_owned(), digest }),
+        signature: STANDARD.encode(signer.sign(file)?),
+    };
+    Ok(written(signer.public(), None, Some(signature)))
+}
+
+fn written(key: &PublicKey, envelope: Option<Envelope>, signature: Option<WrittenSignature>) -> Vec<u8> {
+    let public_key = Some(WrittenKey { hint: Some(key.hint()) });
+    json::write(&Written {
+        media_type: BUNDLE.to_owned(),
+        verification_material: WrittenMaterial { public_key, ..WrittenMaterial::default() },
+        dsse_envelope: envelope,
+        message_signature: signature,
+    })
+}
+
+impl Bundle {
+    /// Reads a bundle of at most `most` bytes, and verifies nothing.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(bytes: &[u8], most: usize) -> Result<Self, BundleError> {
+        let written: Written = json::read_as(bytes, most)?;
+        if written.media_type != BUNDLE {
+            return Err(BundleError::Version);
+        }
+        let material = written.verification_material;
+        let material = match (material.certificate.is_some() || material.x509_certificate_chain.is_some(), material) {
+            (true, _) => Material::Certificate,
+            (false, WrittenMaterial { public_key: Some(key), .. }) => Material::Key { hint: key.hint },
+            (false, _) => return Err(BundleError::NoMaterial),
+        };
+        let content = match (written.dsse_envelope, written.message_signature) {
+            (Some(envelope), None) if envelope.count() == 1 => Content::Envelope(envelope),
+            (Some(_), None) => return Err(BundleError::Malformed { reason: "its envelope has not one signature" }),
+            (None, Some(signature)) => signature.read()?,
+            _ => return Err(BundleError::Malformed { reason: "it signs not one thing" }),
+        };
+        Ok(Self { material, content })
+    }
+
+    /// Verifies that a key signed a statement, and gives it.
+    ///
+    /// # Errors
+    /// When it did not, or signed something else.
+    pub fn statement(&self, key: &PublicKey) -> Result<Vec<u8>, SignatureError> {
+        match &self.content {
+            Content::Envelope(envelope) if envelope.payload_type() == MEDIA_TYPE => envelope.verify(key),
+            _ => Err(SignatureError::Unreadable),
+        }
+    }
+}
+
+impl WrittenSignature {
+    fn read(self) -> Result<Content, BundleError> {
+        let bad = |reason| BundleError::Malformed { reason };
+        let signature = STANDARD.decode(self.signature).map_err(|_| bad("its signature is not base64"))?;
+        let digest = match self.message_digest {
+            Some(digest) if digest.algorithm == "SHA2_256" => {
+                let bytes = STANDARD.decode(digest.digest).ok().and_then(|bytes| bytes.try_into().ok());
+                Some(Digest::from_bytes(bytes.ok_or(bad("its digest is none of SHA-256"))?))
+            }
+            _ => None,
+        };
+        Ok(Content::File { digest, signature })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{key::tests::keys, statement::Subject};
+
+    fn statement() -> Statement {
+        Statement::new(vec![Subject::new(None, &Digest::of("image"))], "https://example.org/x", json!({}))
+    }
+
+    #[test]
+    fn a_statement_comes_out_of_its_bundle_by_its_key_alone() {
+        let [one, two] = keys();
+        for (key, other) in [(&one, &two), (&two, &one)] {
+            let bytes = sign(&statement(), key).expect("signed");
+            assert_eq!(bytes, sign(&statement(), key).expect("signed"));
+            let bundle = Bundle::parse(&bytes, MAX_BUNDLE).expect("a bundle");
+            assert_eq!(bundle.material, Material::Key { hint: Some(key.public().hint()) });
+            assert_eq!(bundle.statement(key.public()), Ok(statement().to_bytes()));
+            assert!(bundle.statement(other.public()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_is_signed_as_cosign_does() {
+        for key in keys() {
+            let bytes = sign_file(b"file", &key).expect("signed");
+            let bundle = Bundle::parse(&bytes, MAX_BUNDLE).expect("a bundle");
+            let Content::File { digest, signature } = &bundle.content else { panic!("{bundle:?}") };
+            assert_eq!(*digest, Some(Digest::of("file")));
+            assert_eq!(key.public().verify(b"file", signature), Ok(()));
+            assert!(key.public().verify(b"other", signature).is_err());
+            assert!(bundle.statement(key.public()).is_err(), "it is the signature of no statement");
+        }
+    }
+
+    #[test]
+    fn what_is_no_bundle_is_refused() {
+        let good: Value = serde_json::from_slice(&sign(&statement(), &keys()[0]).expect("signed")).expect("JSON");
+        let parse = |value: &Value| Bundle::parse(value.to_string().as_bytes(), MAX_BUNDLE);
+        assert!(parse(&good).is_ok(), "the control");
+        let file: Value = serde_json::from_slice(&sign_file(b"x", &keys()[0]).expect("signed")).expect("JSON");
+        for (place, value, says) in [
+            ("/mediaType", json!("application/vnd.dev.sigstore.bundle.v0.4+json"), "another version"),
+            ("/verificationMaterial", json!({}), "neither key nor certificate"),
+            ("/verificationMaterial", json!(1), "no bundle"),
+            ("/dsseEnvelope", json!(null), "not one thing"),
+            ("/dsseEnvelope/signatures", json!([]), "not one signature"),
+            ("/dsseEnvelope/signatures", json!([{"sig": ""}, {"sig": ""}]), "not one signature"),
+            ("/dsseEnvelope/payload", json!(1), "no bundle"),
+        ] {
+            let mut bad = good.clone();
+            *bad.pointer_mut(place).expect("a place") = value;
+            let error = parse(&bad).expect_err(place).to_string();
+            assert!(error.contains(says), "{place}: {error}");
+        }
+        for (place, value) in
+            [("signature", json!("?")), ("messageDigest", json!({"algorithm": "SHA2_256", "digest": "AAAA"}))]
+        {
+            let mut bad = file.clone();
+            bad["messageSignature"][place] = value;
+            assert!(matches!(parse(&bad), Err(BundleError::Malformed { .. })), "{place}");
+        }
+        let mut both = good.clone();
+        both["messageSignature"] = file["messageSignature"].clone();
+        assert!(matches!(parse(&both), Err(BundleError::Malformed { .. })));
+        let text = good.to_string();
+        for bad in [text.replacen('{', "{\"mediaType\":\"x\",", 1), format!("{text}{{}}"), "[".repeat(100_000)] {
+            assert!(matches!(Bundle::parse(bad.as_bytes(), MAX_BUNDLE), Err(BundleError::Json(_))));
+        }
+        assert!(matches!(Bundle::parse(text.as_bytes(), 10), Err(BundleError::Json(JsonError::TooLarge { .. }))));
+    }
+
+    #[test]
+    fn a_certificate_is_seen_whatever_stands_beside_it() {
+        let good: Value = serde_json::from_slice(&sign(&statement(), &keys()[0]).expect("signed")).expect("JSON");
+        for material in [
+            json!({"certificate": {"rawBytes": "AA=="}}),
+            json!({"publicKey": {}, "certificate": {"rawBytes": ""}}),
+            json!({"publicKey": {}, "x509CertificateChain": {}}),
+        ] {
+            let mut keyless = good.clone();
+            keyless["verificationMaterial"] = material;
+            let bundle = Bundle::parse(keyless.to_string().as_bytes(), MAX_BUNDLE).expect("a bundle");
+            assert_eq!(bundle.material, Material::Certificate);
+        }
+    }
+}
