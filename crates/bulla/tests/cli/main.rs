@@ -12,6 +12,7 @@ mod checkout;
 mod debian_sources;
 mod diff;
 mod doctor;
+mod evidence;
 mod explain;
 mod git;
 mod git_attacks;
