@@ -89,7 +89,7 @@ fn packages_that_differ_are_named_with_their_versions() {
 #[test]
 fn what_is_no_image_or_was_changed_is_an_error_and_no_difference() {
     let (environment, project) = (offline(), project());
-    environment.run(&project, &["build", "-o", "oci:a", "-o", "oci:b"]).success();
+    environment.run(&project, &["build", "-o", "oci:a", "-o", "oci:b", "--evidence", "none"]).success();
     environment.run(&project, &["diff", "a"]).failure(2);
     environment.run(&project, &["diff", "a", "pages"]).failure(3);
     project.write("none/oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);

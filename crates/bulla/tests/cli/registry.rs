@@ -25,7 +25,7 @@ image:
 
 /// Builds the image of the project into `bulla-out`, and gives its digest.
 pub(crate) fn built(environment: &TestEnvironment, project: &Project) -> String {
-    environment.run(project, &["build"]).success().stdout.trim_end().to_owned()
+    environment.run(project, &["build", "--evidence", "none"]).success().stdout.trim_end().to_owned()
 }
 
 fn skopeo(arguments: &[&str]) -> Result<String, String> {
