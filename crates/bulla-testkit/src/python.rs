@@ -335,11 +335,11 @@ fn stdlib(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
         let Ok(kind) = entry.file_type() else { continue };
         let left_out = matches!(
             name.as_str(),
-            "__pycache__" | "test" | "idlelib" | "tkinter" | "lib2to3" | "pydoc_data" | "ensurepip"
+            "__pycache__" | "test" | "idlelib" | "tkinter" | "lib2to3" | "pydoc_data" | "ensurepip" | "dist-packages"
         );
         if kind.is_dir() && !left_out && !name.starts_with("config-") {
             stdlib(&entry.path(), found)?;
-        // A machine with python3-tk has it there, with all libraries of its windows.
+        // What further packages of the machine put there is none of it, with all its libraries.
         } else if kind.is_file() && !name.starts_with("_tkinter.") {
             found.push(entry.path());
         }

@@ -63,7 +63,8 @@ fn git(project: &Project, arguments: &[&str]) -> String {
 #[test]
 fn provenance_says_what_was_asked_for_and_what_it_was_made_of() {
     let Some(world) = World::new("provenance") else { return };
-    let steps = ["mkdir out; cp hello out/hello", "busybox nc -w 1 192.0.2.7 443 </dev/null || true; echo more >out/more"];
+    let steps =
+        ["mkdir out; cp hello out/hello", "busybox nc -w 1 192.0.2.7 443 </dev/null || true; echo more >out/more"];
     let project = crate::world::project(&steps);
     git(&project, &["init", "--quiet"]);
     git(&project, &["add", "."]);
