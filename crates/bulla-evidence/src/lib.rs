@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod carrier;
+pub mod difference;
 pub mod dsse;
 pub mod json;
 pub mod key;
