@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         env: [("PATH".to_owned(), "/usr/sbin:/usr/bin".to_owned())].into(),
         cwd: "/tmp".into(),
         hostname: "build".to_owned(),
+        umask: 0o022,
         privileges: if scripts { Privileges::Scripts } else { Privileges::Step },
         identity_fake: false,
         emulation: None,

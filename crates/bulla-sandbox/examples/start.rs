@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             env: [("PATH".to_owned(), "/bin".to_owned())].into(),
             cwd: "/".into(),
             hostname: "build".to_owned(),
+            umask: 0o022,
             privileges: Privileges::Step,
             identity_fake: false,
             emulation: None,

@@ -190,7 +190,7 @@ fn limits(prepared: &Prepared) -> Result<(), Errno> {
         // SAFETY: descriptor 0 is of `/dev/null`, which this process does not use.
         unsafe { sys::dup_to(1, 0, false)? };
     }
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::process::umask(Mode::from_raw_mode((prepared.umask & 0o777).into()));
     for (resource, limit) in &prepared.rlimits {
         rustix::process::setrlimit(*resource, *limit)?;
     }

@@ -37,6 +37,8 @@ pub struct Request {
     pub cwd: PathBuf,
     /// The host name that the command sees.
     pub hostname: String,
+    /// The mask of permissions of what it makes: `0o022` as everywhere.
+    pub umask: u16,
     /// What the command may do beyond an ordinary step.
     pub privileges: Privileges,
     /// Whether `set*id` to another id is answered with success (`identity: fake` of the spec); without it, EPERM.
@@ -298,6 +300,7 @@ mod tests {
             env: BTreeMap::new(),
             cwd: "/".into(),
             hostname: "build".to_owned(),
+            umask: 0o022,
             privileges: Privileges::Step,
             identity_fake: false,
             emulation: None,

@@ -197,6 +197,7 @@ pub(crate) fn encode_job(job: &Job) -> Zeroizing<Vec<u8>> {
     }
     out.path(&request.cwd);
     out.bytes(request.hostname.as_bytes());
+    out.number(request.umask.into());
     out.number((request.privileges == Privileges::Scripts).into());
     out.number(request.identity_fake.into());
     out.number(request.stop_on_refusal.into());
@@ -253,7 +254,7 @@ pub(crate) fn decode_job(bytes: &[u8]) -> Option<Job> {
     let argv = (0..count).map(|_| Some(OsString::from_vec(input.bytes()?.to_vec()))).collect::<Option<_>>()?;
     let count = input.count()?;
     let env = (0..count).map(|_| Some((input.text()?, input.text()?))).collect::<Option<BTreeMap<_, _>>>()?;
-    let (cwd, hostname) = (input.path()?, input.text()?);
+    let (cwd, hostname, umask) = (input.path()?, input.text()?, u16::try_from(input.number()?).ok()?);
     let privileges = if input.number()? == 1 { Privileges::Scripts } else { Privileges::Step };
     let (identity_fake, stop_on_refusal) = (input.number()? != 0, input.number()? != 0);
     let listen = Some(u16::try_from(input.number()?).ok()?).filter(|port| *port != 0);
@@ -277,6 +278,7 @@ pub(crate) fn decode_job(bytes: &[u8]) -> Option<Job> {
         env,
         cwd,
         hostname,
+        umask,
         privileges,
         identity_fake,
         emulation,
@@ -358,6 +360,7 @@ mod tests {
             env: [("PATH".to_owned(), "/bin".to_owned())].into(),
             cwd: "/".into(),
             hostname: "build".into(),
+            umask: 0o022,
             privileges: Privileges::Scripts,
             identity_fake: true,
             emulation: Some(Emulation { machine: Machine::Aarch64, interpreter: "/e".into() }),

@@ -4,6 +4,7 @@
 //! names are kept as bytes that printing makes harmless.
 
 mod attributes;
+mod contents;
 mod error;
 mod flat;
 pub(crate) mod layer;
@@ -23,6 +24,7 @@ use bulla_model::{
 use serde::de::DeserializeOwned;
 
 pub use self::{
+    contents::contents,
     error::InspectError,
     flat::Flat,
     place::{Place, Span},

@@ -1,6 +1,7 @@
 //! What every part of a run stands on.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +13,7 @@ use bulla_model::spec::{Name, StepRef};
 use bulla_sandbox::{Cancel, Launcher};
 use bulla_store::{Scratch, Store};
 
-use super::{BuildError, dependencies::LockFiles, observe::Observing, supply::Supply};
+use super::{BuildError, Variation, dependencies::LockFiles, observe::Observing, supply::Supply};
 use crate::{
     event::{Activity, ActivityId, Ending, Event, Observer},
     secret::Secrets,
@@ -29,6 +30,9 @@ pub struct Settings {
     pub jobs: usize,
     /// What is done again, though results of earlier builds are there.
     pub anew: Anew,
+    /// Set for a second run that is only to be compared, with what is otherwise around its steps: everything is done again, no result
+    /// is kept, and no cache is there.
+    pub again: Option<BTreeSet<Variation>>,
     /// Whether sources that lie in a git checkout must be as they were committed.
     pub clean: bool,
     /// Whether results of steps that had secrets, and of what stands on them, are for no other store.
@@ -162,11 +166,14 @@ impl Context<'_> {
 
     /// Says whether no result of an earlier build is used at all.
     pub(crate) fn is_forced_wholly(&self) -> bool {
-        self.settings.anew == Anew::Everything
+        self.settings.anew == Anew::Everything || self.settings.again.is_some()
     }
 
     /// Says whether a step, counted from 1, is to run whatever results there are.
     pub(crate) fn is_forced(&self, stage: &Name, step: usize) -> bool {
+        if self.settings.again.is_some() {
+            return true;
+        }
         match &self.settings.anew {
             Anew::Nothing => false,
             Anew::Steps(steps) => steps.iter().any(|named| named.covers(stage, step)),

@@ -14,6 +14,7 @@ mod journal;
 mod observe;
 mod outputs;
 mod packages;
+mod perturb;
 mod proxy;
 mod record;
 mod rights;
@@ -46,6 +47,7 @@ pub use error::{BuildError, FailedStep};
 pub use journal::{BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value};
 pub use observe::{Observing, Passage, Passing};
 pub use packages::{PackageWriter, unpacked};
+pub use perturb::{NoVariation, Variation};
 pub use record::{CacheUse, Enforced, FORMAT, Program, Refused, RunRecord, RunResult, Used};
 pub use shell::{Opened, Place, Shell};
 pub use stages::StepRecord;
@@ -296,7 +298,9 @@ impl Build<'_> {
             supply: self.supply,
             lock_files: dependencies::LockFiles::default(),
             launcher: Mutex::new(None),
-            without_overlay: AtomicBool::new(false),
+            without_overlay: AtomicBool::new(
+                self.settings.again.as_ref().is_some_and(|varied| varied.contains(&Variation::DirectoryOrder)),
+            ),
             thorough,
             observing: None,
         }

@@ -23,6 +23,7 @@ use super::{
     dependencies::{self, LockFile},
     error::FailedStep,
     observe::{Attendant, Passage},
+    perturb,
     record::{Enforced, Program, Refused, RunRecord, RunResult, Used},
     stack::Stack,
 };
@@ -33,6 +34,8 @@ use crate::{
 
 /// The host name that every step sees.
 pub(crate) const HOST_NAME: &str = "bulla";
+/// The mask of permissions that every step has.
+pub(crate) const UMASK: u16 = 0o022;
 /// How much of a failed step's output its error shows, in bytes.
 const TAIL: usize = 4096;
 
@@ -117,6 +120,7 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
         env,
         cwd: run.cwd,
         hostname: HOST_NAME.to_owned(),
+        umask: UMASK,
         privileges: run.privileges,
         identity_fake: run.identity_fake,
         emulation: run.emulation,
@@ -124,6 +128,7 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
         listen: given.as_ref().map(|_| dependencies::PORT),
         limits: run.limits,
     };
+    perturb::apply(context.settings.again.as_ref(), &mut request);
     let mut log = store.blob_writer()?;
     let mut written = Ok(());
     let mut tail = Tail(Vec::new());

@@ -18,7 +18,7 @@ use super::{
     emulation,
     journal::StepInputs,
     record::Refused,
-    sandboxed::{self, Ground, HOST_NAME},
+    sandboxed::{self, Ground, HOST_NAME, UMASK},
     stack::{Sheet, Stack},
     stages::{Ended, Stages, internal, limits},
 };
@@ -168,6 +168,7 @@ fn request(
         env,
         cwd: stage.workdir.to_string().into(),
         hostname: HOST_NAME.to_owned(),
+        umask: UMASK,
         privileges: Privileges::Step,
         identity_fake: stage.identity == Identity::Fake,
         emulation: None,

@@ -233,6 +233,7 @@ impl Stages<'_> {
         let observing = context.observing.filter(|observing| observing.covers(stage));
         let (secrets, kept_caches) = match observing {
             Some(_) => (&[][..], &[][..]),
+            None if context.settings.again.is_some() => (step.secrets.as_slice(), &[][..]),
             None => (step.secrets.as_slice(), inputs.caches.as_slice()),
         };
         let given = now.stands.and(Standing { tainted: false, secret: !step.secrets.is_empty() });

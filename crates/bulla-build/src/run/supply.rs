@@ -203,6 +203,9 @@ impl Context<'_> {
 
     /// Keeps the result of an action, and tells of it where others may have it.
     pub(crate) fn keep<T: Shared>(&self, action: &Digest, result: &T, stands: Standing) -> Result<(), BuildError> {
+        if self.settings.again.is_some() {
+            return Ok(());
+        }
         record::keep_as(self.store, action, result, stands.tainted)?;
         self.tell(action, result, stands);
         Ok(())

@@ -202,6 +202,7 @@ impl Root {
             env,
             cwd: "/".into(),
             hostname: "bulla".to_owned(),
+            umask: 0o022,
             privileges: Privileges::Scripts,
             identity_fake: true,
             emulation: None,

@@ -41,6 +41,9 @@ pub struct Run {
     pub tainted: bool,
     /// Whether the image was made a second time in other surroundings, and came out the same. `false` says that it was not compared.
     pub compared: bool,
+    /// What was otherwise around the steps of the second time, beside the time itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub varied: Vec<String>,
     /// The steps.
     pub steps: Vec<RunStep>,
 }

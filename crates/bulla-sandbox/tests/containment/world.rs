@@ -106,6 +106,7 @@ impl World {
             env: [("PATH".to_owned(), "/bin".to_owned())].into(),
             cwd: "/tmp".into(),
             hostname: "build".to_owned(),
+            umask: 0o022,
             privileges: Privileges::Step,
             identity_fake: false,
             emulation: None,

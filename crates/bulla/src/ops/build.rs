@@ -7,7 +7,7 @@ use std::{
 
 use bulla_build::{
     assemble::{Assembled, Joined, LayerInfo},
-    run::{Anew, Build, BuildError, Built, Had, Journal, Settings, StepRecord, Supply, Unsupplied},
+    run::{Anew, Build, BuildError, Built, Had, Journal, Settings, StepRecord, Supply, Unsupplied, Variation},
     secret::Secrets,
 };
 use bulla_model::{
@@ -21,6 +21,7 @@ use bulla_net::Reach;
 use bulla_store::{BuildRecord, Outcome, Store};
 
 use super::{
+    compare::NotReproducible,
     evidence::{Invocation, Level},
     export,
     export::Output,
@@ -30,7 +31,7 @@ use super::{
     transfer::{self, Referrers, RegistryTarget, StoreSource},
 };
 use crate::{
-    error::{CommandError, Result},
+    error::{CliError, CommandError, Result},
     ops,
     registry::{Apt, Registry},
     remote::{Lender, Tiers},
@@ -54,6 +55,10 @@ pub(crate) struct Wishes {
     pub target: Option<Name>,
     /// What is done again, though results of earlier builds are there.
     pub anew: Anew,
+    /// Set where the run is the second of a comparison: what is otherwise around its steps.
+    pub again: Option<BTreeSet<Variation>>,
+    /// Whether the image is made a second time, in other surroundings, and must come out the same.
+    pub compare: bool,
     /// Where the image is written.
     pub outputs: Vec<Output>,
     /// Whether it is loaded into an engine.
@@ -99,7 +104,11 @@ fn attempt(
     let keeper = Keeper::gather(session, &wishes.secrets, &project.spec.secrets(), &plans)?;
     let made = make(session, store, project, lock, (&plans, wishes), (journal, &keeper.secrets));
     let built = made.and_then(|(lock, built)| {
-        let invocation = Invocation { began, secrets: &keeper.secrets };
+        let varied = match wishes.compare {
+            true => Some(again(session, store, project, (&lock, &plans), wishes, (&built, &keeper.secrets))?),
+            false => None,
+        };
+        let invocation = Invocation { began, secrets: &keeper.secrets, varied };
         let built = ops::evidence::with(session, store, (project, &lock, &plans), built, &invocation, wishes.evidence)?;
         hand_out(session, store, project, (&lock, &built), wishes)?;
         Ok(built)
@@ -145,6 +154,32 @@ fn make(
         }
     };
     Ok((pinned.unwrap_or_else(|| lock.clone()), built))
+}
+
+/// Makes an image once more in other surroundings, and gives what was otherwise.
+///
+/// # Errors
+/// When it does not come out the same; as [`run`].
+fn again(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    (lock, plans): (&Lock, &[Plan]),
+    wishes: &Wishes,
+    (built, secrets): (&Built, &Secrets),
+) -> Result<BTreeSet<Variation>> {
+    let Some(first) = &built.image else { return Ok(BTreeSet::new()) };
+    let varied = BTreeSet::from(Variation::USUAL);
+    let second = Wishes { again: Some(varied.clone()), may_pin: false, ..wishes.clone() };
+    session.say("The same once more, later and in other surroundings:");
+    let (_, second) = make(session, store, project, lock, (plans, &second), (&Journal::default(), secrets))?;
+    let second = second.image.ok_or_else(|| CliError::Option("a second run without an image".to_owned()))?;
+    if second.index.digest == first.index.digest {
+        session.say("It came out the same.");
+        return Ok(varied);
+    }
+    let differences = ops::compare::of_store(store, first, &second)?;
+    Err(NotReproducible { first: first.index.digest, second: second.index.digest, differences, varied }.into())
 }
 
 /// Writes an image to where it is wanted, and says what has to be said of the build.
@@ -459,6 +494,7 @@ fn settings(session: &Session, wishes: &Wishes) -> Result<Settings> {
         },
         jobs: wishes.jobs.or(config.jobs).unwrap_or(processors),
         anew: wishes.anew.clone(),
+        again: wishes.again.clone(),
         clean: wishes.clean,
         secret_steps_stay: config.others.secret_steps_stay,
     })

@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod bundle;
+pub(crate) mod compare;
 pub(crate) mod dependencies;
 pub(crate) mod evidence;
 pub(crate) mod export;

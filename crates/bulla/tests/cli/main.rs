@@ -9,6 +9,7 @@ mod cargo;
 mod cargo_attacks;
 mod check;
 mod checkout;
+mod compare;
 mod debian_sources;
 mod diff;
 mod doctor;

@@ -48,6 +48,7 @@ Examples:
   bulla build --locked --progress plain     as in CI: nothing is resolved, the tree must be clean
   bulla build --target test                 one stage and what it needs, no image
   bulla build --watch --target test         … again whenever a file changes
+  bulla build --compare                     made twice, in other surroundings: both must agree
   bulla build --no-cache=build/3            run the third step of the stage `build` again
   bulla build --secret id=npm,env=NPM_TOKEN for the steps that say `secrets: [npm]`
   bulla build services/shop services/cart   these members of a workspace
@@ -145,6 +146,14 @@ pub(crate) struct Options {
     /// command behind `revoke` gets the value on its standard input when the build ends, however it ends.
     #[arg(long, value_name = "id=NAME,env=VAR|file=PATH|exec=CMD[,revoke=CMD]")]
     secret: Vec<SecretOption>,
+
+    /// Make the image twice, and fail where it does not come out the same
+    ///
+    /// The second run is later, uses no result and no cache of the first, and has another time zone, locale, host name, user name,
+    /// number of processors and order of directories around its steps. What differs is shown with the reason, as far as it can be
+    /// told, and no image is written. That both agreed is in the provenance.
+    #[arg(long, conflicts_with_all = ["target", "watch"])]
+    compare: bool,
 
     /// How much evidence goes with the image to where it is written or pushed
     ///
@@ -269,6 +278,8 @@ fn build(
         platforms: options.platform.iter().copied().collect(),
         target: options.target.clone(),
         anew: anew(&options.no_cache),
+        again: None,
+        compare: options.compare,
         outputs: if options.output.is_empty() && !options.load && options.push.is_none() && options.target.is_none() {
             vec![ops::export::default_output(&project.folder)]
         } else {

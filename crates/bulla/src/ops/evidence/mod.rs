@@ -8,10 +8,10 @@ mod attach;
 mod materials;
 mod relaxations;
 
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use bulla_build::{
-    run::{Built, StepRecord},
+    run::{Built, StepRecord, Variation},
     secret::{Hit, Secrets},
 };
 use bulla_evidence::{
@@ -77,6 +77,8 @@ pub(crate) struct Invocation<'a> {
     pub began: SystemTime,
     /// What steps must not have left in it.
     pub secrets: &'a Secrets,
+    /// What was otherwise around the steps when the image was made a second time, and came out the same; `None` where it was not.
+    pub varied: Option<BTreeSet<Variation>>,
 }
 
 /// A secret would be in what is handed out.
@@ -140,19 +142,28 @@ fn make(
     let about: Vec<Digest> =
         std::iter::once(image.index.digest).chain(image.parts.iter().map(|part| part.manifest.digest)).collect();
     let id = builder_id(session)?;
-    let key = Digest::of(
-        serde_json::to_vec(&("evidence", FORMAT, &id, &about, &definition)).expect("its maps have texts as keys"),
-    );
-    if built.steps.iter().all(|step| step.cached)
-        && let Some(kept) = kept(store, &key)?
-    {
-        return Ok(kept);
+    let key = |compared: bool| {
+        let all = ("evidence", FORMAT, &id, &about, &definition, compared);
+        Digest::of(serde_json::to_vec(&all).expect("its maps have texts as keys"))
+    };
+    let compared = invocation.varied.is_some();
+    if built.steps.iter().all(|step| step.cached) && !compared {
+        // That of an invocation that made the image twice says more.
+        for earlier in [true, false] {
+            if let Some(kept) = kept(store, &key(earlier))? {
+                return Ok(kept);
+            }
+        }
     }
+    let key = key(compared);
     let metadata = metadata(invocation.began);
     let builder = BuilderFacts { id: id.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), digest: own_digest()? };
     let predicates = [
         (TRACE, trace(&id, &metadata, built)),
-        (PROVENANCE, value(&Provenance::new(definition, &builder, metadata.clone(), &run(built)))),
+        (
+            PROVENANCE,
+            value(&Provenance::new(definition, &builder, metadata.clone(), &run(built, invocation.varied.as_ref()))),
+        ),
     ];
     let subjects: Vec<Subject> =
         about.iter().map(|digest| Subject::new(Some(project.spec.name.as_str()), digest)).collect();
@@ -229,7 +240,7 @@ fn of_step(plans: &[Plan], step: &StepRecord) -> Step {
     Step { step: at(step), title: step.title.clone(), action: step.action.hex(), ships }
 }
 
-fn run(built: &Built) -> Run {
+fn run(built: &Built, varied: Option<&BTreeSet<Variation>>) -> Run {
     let tainted = built.image.as_ref().is_some_and(|image| image.parts.iter().any(|part| part.tainted));
     let steps = built.steps.iter().map(|step| {
         let enforced = &step.record.isolation;
@@ -250,7 +261,8 @@ fn run(built: &Built) -> Run {
             observed: step.record.observed.clone(),
         }
     });
-    Run { tainted, compared: false, steps: steps.collect() }
+    let names = varied.into_iter().flatten().map(ToString::to_string);
+    Run { tainted, compared: varied.is_some(), varied: names.collect(), steps: steps.collect() }
 }
 
 fn trace(id: &str, metadata: &Metadata, built: &Built) -> serde_json::Value {
