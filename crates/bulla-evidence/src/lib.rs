@@ -2,13 +2,18 @@
 //!
 //! Nothing here has a network, a sandbox, a file system or a clock. Each piece of evidence is a [`Statement`] about an image; [`json`] reads what
 //! came from outside so that two readers cannot see different things in it. A [`key`] signs a statement into a [`bundle`], which a [`carrier`]
-//! brings beside the image.
+//! brings beside the image; [`verify`] says what all of it proves.
 
 pub mod bundle;
 pub mod carrier;
 pub mod dsse;
+pub mod image;
 pub mod json;
 pub mod key;
+pub mod policy;
+pub mod predicate;
+pub mod simple;
 pub mod statement;
+pub mod verify;
 
 pub use self::statement::{Statement, StatementError, Subject};

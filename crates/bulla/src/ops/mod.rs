@@ -3,10 +3,12 @@
 pub(crate) mod build;
 pub(crate) mod bundle;
 pub(crate) mod dependencies;
+pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod git;
 pub(crate) mod journal;
+pub(crate) mod keys;
 mod layouts;
 pub(crate) mod lock;
 pub(crate) mod network;

@@ -1,0 +1,17 @@
+//! Evidence of images and files: what it is about ([`what`]), where it lies and how it is read ([`gather`]), and how it gets there ([`put`]).
+//!
+//! What is a signature, and what it proves, is said by `bulla-evidence`; here are the places.
+
+mod error;
+mod file;
+mod gather;
+mod put;
+mod what;
+
+pub(crate) use self::{
+    error::EvidenceError,
+    file::SignedFile,
+    gather::{content, pieces, small},
+    put::{Published, put},
+    what::{Image, What},
+};
