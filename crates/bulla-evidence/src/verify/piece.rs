@@ -1,5 +1,7 @@
 //! Says what one piece of evidence proves of what it lies beside.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bulla_model::Digest;
 
@@ -33,7 +35,7 @@ pub enum Content {
         /// The bundle.
         bundle: Vec<u8>,
         /// The bytes of the file.
-        file: Vec<u8>,
+        file: Arc<[u8]>,
     },
     /// A document in cosign's older form.
     Document {

@@ -137,7 +137,7 @@ fn a_statement_without_a_signature_is_asserted() {
 fn a_file_is_signed_by_the_bundle_beside_it() {
     let [one, two] = keys();
     let check = |bundle: Vec<u8>, file: &[u8]| {
-        let content = Content::FileBundle { bundle, file: file.to_vec() };
+        let content = Content::FileBundle { bundle, file: file.into() };
         assess(&Piece { subject: Digest::of(file), content }, &trusted(&one)).claim
     };
     let good = bundle::sign_file(b"file", &one).expect("signed");

@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bulla_evidence::{
@@ -28,7 +29,7 @@ const MAX_BUNDLES: usize = 64;
 pub(crate) struct SignedFile {
     path: PathBuf,
     /// Its bytes.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Arc<[u8]>,
 }
 
 impl SignedFile {
@@ -43,7 +44,7 @@ impl SignedFile {
         if bytes.len() as u64 > MAX_FILE {
             return Err(EvidenceError::TooLarge { path: path.to_owned(), most: MAX_FILE }.into());
         }
-        Ok(Self { path: path.to_owned(), bytes })
+        Ok(Self { path: path.to_owned(), bytes: bytes.into() })
     }
 
     /// Gives its digest.
@@ -86,8 +87,11 @@ impl SignedFile {
         let is_file =
             Bundle::parse(&bundle, MAX_BUNDLE).is_ok_and(|one| matches!(one.content, bundle::Content::File { .. }));
         // Only what signs the bytes themselves has need of them.
-        let content =
-            if is_file { Content::FileBundle { bundle, file: self.bytes.clone() } } else { Content::Bundle(bundle) };
+        let content = if is_file {
+            Content::FileBundle { bundle, file: Arc::clone(&self.bytes) }
+        } else {
+            Content::Bundle(bundle)
+        };
         Piece { subject, content }
     }
 

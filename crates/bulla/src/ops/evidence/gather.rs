@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bulla_evidence::{
     bundle::{BUNDLES, MAX_BUNDLE},
-    simple, statement,
+    carrier, image, simple, statement,
     verify::{About, Claim, Content, Piece, Verdict},
 };
 use bulla_model::{
@@ -53,8 +53,12 @@ pub(crate) fn pieces(session: &Session, image: &Image) -> Result<Vec<Piece>> {
 /// Lists the layers of all manifests that may have evidence of a subject.
 fn layers(source: &dyn Source, subject: &Digest) -> Result<Vec<Descriptor>> {
     let mut manifests = Vec::new();
-    let entries = source.referrers(subject)?.into_iter().filter(may_be).take(MAX_MANIFESTS);
-    for entry in entries {
+    let mut entries: Vec<Descriptor> = source.referrers(subject)?.into_iter().filter(may_be).collect();
+    // An image that is scanned each day has more statements than are looked into, and one signature.
+    let signs =
+        |entry: &Descriptor| entry.annotations.get(carrier::PREDICATE).is_some_and(|states| states == image::SIGNS);
+    entries.sort_by_key(|entry| !signs(entry));
+    for entry in entries.into_iter().take(MAX_MANIFESTS) {
         if let Some((entry, bytes)) = source.listed(&entry)? {
             // What is listed may refer to something else.
             if Referrer::read(&entry.media_type, &bytes).is_some_and(|referrer| referrer.subject == *subject) {
