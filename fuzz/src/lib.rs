@@ -6,6 +6,7 @@
 
 mod debian;
 mod dependencies;
+mod evidence;
 mod git;
 mod image;
 mod layout;
@@ -54,6 +55,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sources", source::sources),
     ("signature", source::signature),
     ("image_signature", signature::image),
+    ("evidence", evidence::evidence),
+    ("key_file", evidence::key_file),
+    ("policy", evidence::policy),
     ("git_pack", git::pack),
     ("git_object", git::object),
     ("git_talk", git::talk),

@@ -18,6 +18,8 @@ use crate::{
 
 /// The media type of a bundle, and the kind of a manifest that has one.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// How version 0.3 was written at first.
+const EARLY: &str = "application/vnd.dev.sigstore.bundle+json;version=0.3";
 /// What all versions of bundles begin with.
 pub const BUNDLES: &str = "application/vnd.dev.sigstore.bundle";
 /// The most bytes of a bundle that are read: one around the largest statement, in base64.
@@ -137,7 +139,7 @@ pub fn sign_file(file: &[u8], signer: &dyn Signer) -> Result<Vec<u8>, SignError>
     let digest = STANDARD.encode(Digest::of(file).as_bytes());
     let signature = WrittenSignature {
         message_digest: Some(WrittenDigest { algorithm: "SHA2_256".to_owned(), digest }),
-        signature: STANDARD.encode(signer.sign(file)?),
+        signature: STANDARD.encode(signer.sign_file(file)?),
     };
     Ok(written(signer.public(), None, Some(signature)))
 }
@@ -159,7 +161,7 @@ impl Bundle {
     /// When it is none.
     pub fn parse(bytes: &[u8], most: usize) -> Result<Self, BundleError> {
         let written: Written = json::read_as(bytes, most)?;
-        if written.media_type != BUNDLE {
+        if ![BUNDLE, EARLY].contains(&written.media_type.as_str()) {
             return Err(BundleError::Version);
         }
         let material = written.verification_material;

@@ -2,19 +2,26 @@
 //!
 //! Nothing here has a network, a sandbox, a file system or a clock. Each piece of evidence is a [`Statement`] about an image; [`json`] reads what
 //! came from outside so that two readers cannot see different things in it. A [`key`] signs a statement into a [`bundle`], which a [`carrier`]
-//! brings beside the image.
+//! brings beside the image; [`verify`] says what all of it proves.
 
 pub mod bundle;
 pub mod carrier;
 pub mod difference;
 pub mod dsse;
+pub mod image;
 pub mod json;
 pub mod key;
+pub mod policy;
+pub mod predicate;
 pub mod provenance;
 pub mod purl;
 pub mod resource;
+pub mod simple;
 pub mod statement;
 pub mod trace;
+pub mod verify;
 
-pub use self::resource::Resource;
-pub use self::statement::{Statement, StatementError, Subject};
+pub use self::{
+    resource::Resource,
+    statement::{Statement, StatementError, Subject},
+};

@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod authority;
 pub mod cache;
+pub mod cosign;
 pub mod crates;
 pub mod debian;
 pub mod disk;

@@ -95,6 +95,18 @@ impl Draft {
             entry.annotations.insert(oci::REF_NAME.to_owned(), name.to_owned());
         }
         entries.push(entry);
+        self.write(entries, referrers)
+    }
+
+    /// Adds what refers to images of the layout, and whose blobs are all there. What is named already is not named twice.
+    ///
+    /// # Errors
+    /// When the index cannot be read or written.
+    pub fn refer(&self, referrers: &[Descriptor]) -> Result<(), ExportError> {
+        self.write(self.entries()?, referrers)
+    }
+
+    fn write(&self, mut entries: Vec<Descriptor>, referrers: &[Descriptor]) -> Result<(), ExportError> {
         for referrer in referrers {
             if !entries.iter().any(|entry| entry.digest == referrer.digest) {
                 entries.push(referrer.clone());

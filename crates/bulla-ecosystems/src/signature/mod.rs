@@ -1,10 +1,8 @@
 //! Detached signatures over what is downloaded, by OpenPGP and by minisign.
 //!
-//! [`cosign`] and [`bundle`] have the signatures of images. Which of the two others it is, the file of keys says. An OpenPGP key counts
-//! as for an index of Debian: its own signatures verify, it may sign, and it is neither expired, revoked nor weak.
+//! Which of them it is, the file of keys says. An OpenPGP key counts as for an index of Debian: its own signatures verify, it may sign,
+//! and it is neither expired, revoked nor weak.
 
-pub mod bundle;
-pub mod cosign;
 mod minisign;
 
 use std::io::{self, Read};

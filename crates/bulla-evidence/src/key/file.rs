@@ -71,20 +71,7 @@ pub fn is_protected(pem: &[u8]) -> bool {
 /// # Errors
 /// When it is none, is protected in another way or with other work, or the passphrase is another one.
 pub fn open(pem: &[u8], passphrase: &SecretBytes) -> Result<PrivateKey, KeyError> {
-    let wrong = |reason: &str| KeyError::NoPrivateKey { reason: reason.to_owned() };
-    let pem = pem.trim_ascii();
-    if !pem.starts_with(b"-----BEGIN ") {
-        return Err(wrong("it does not begin as PEM does"));
-    }
-    let (label, bytes) = pem_rfc7468::decode_vec(pem).map_err(|_| wrong("its PEM cannot be read"))?;
-    if !LABELS.contains(&label) {
-        return Err(wrong("it is not protected by a passphrase as cosign does it"));
-    }
-    let document: Document = json::read_as(&bytes, usize::try_from(MAX_KEY).unwrap_or(usize::MAX))
-        .map_err(|error| KeyError::Protection { reason: error.to_string() })?;
-    let sealed = Sealed::of(&document)?;
-    let der = sealed.open(passphrase)?;
-    PrivateKey::from_pkcs8(&der)
+    Protected::parse(pem)?.open(passphrase)
 }
 
 /// Writes the file of a private key. `random` fills a slice with random bytes.
@@ -111,15 +98,47 @@ pub fn protect(key: &PrivateKey, passphrase: &SecretBytes, random: &mut dyn FnMu
     pem.expect("the label is one, and the document is short")
 }
 
-/// A key under a passphrase, with parameters that are good.
-struct Sealed {
+/// A private key under a passphrase, as it was read: its parameters are good, and nothing is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protected {
     work: u8,
     salt: Vec<u8>,
     nonce: [u8; NONCE],
     ciphertext: Vec<u8>,
 }
 
-impl Sealed {
+impl Protected {
+    /// Reads the file of a private key.
+    ///
+    /// # Errors
+    /// When it is none, or is protected in another way or with other work.
+    pub fn parse(pem: &[u8]) -> Result<Self, KeyError> {
+        let wrong = |reason: &str| KeyError::NoPrivateKey { reason: reason.to_owned() };
+        let pem = pem.trim_ascii();
+        if !pem.starts_with(b"-----BEGIN ") {
+            return Err(wrong("it does not begin as PEM does"));
+        }
+        let (label, bytes) = pem_rfc7468::decode_vec(pem).map_err(|_| wrong("its PEM cannot be read"))?;
+        if !LABELS.contains(&label) {
+            return Err(wrong("it is not protected by a passphrase as cosign does it"));
+        }
+        let document: Document = json::read_as(&bytes, usize::try_from(MAX_KEY).unwrap_or(usize::MAX))
+            .map_err(|error| KeyError::Protection { reason: error.to_string() })?;
+        Self::of(&document)
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When the passphrase is another one, or what is in it is no key.
+    pub fn open(&self, passphrase: &SecretBytes) -> Result<PrivateKey, KeyError> {
+        let secret = derived(passphrase, self.work, &self.salt)?;
+        let cipher = XSalsa20Poly1305::new((&*secret).into());
+        let opened = cipher.decrypt(Nonce::from_slice(&self.nonce), self.ciphertext.as_slice());
+        let der = opened.map(Zeroizing::new).map_err(|_| KeyError::Passphrase)?;
+        PrivateKey::from_pkcs8(&der)
+    }
+
     fn of(document: &Document) -> Result<Self, KeyError> {
         let wrong = |reason: String| KeyError::Protection { reason };
         let decode =
@@ -142,13 +161,6 @@ impl Sealed {
         let nonce = decode("nonce", &document.cipher.nonce)?;
         let nonce = nonce.try_into().map_err(|_| wrong(format!("its nonce has other than {NONCE} bytes")))?;
         Ok(Self { work, salt, nonce, ciphertext: decode("ciphertext", &document.ciphertext)? })
-    }
-
-    fn open(&self, passphrase: &SecretBytes) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let secret = derived(passphrase, self.work, &self.salt)?;
-        let cipher = XSalsa20Poly1305::new((&*secret).into());
-        let opened = cipher.decrypt(Nonce::from_slice(&self.nonce), self.ciphertext.as_slice());
-        opened.map(Zeroizing::new).map_err(|_| KeyError::Passphrase)
     }
 }
 

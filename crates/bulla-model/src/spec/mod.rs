@@ -52,6 +52,17 @@ pub use self::{
 };
 use crate::{oci::BaseReference, path::CleanPath, platform::Platform, time::Epoch};
 
+/// Reads another document in the YAML of specs into a type, with the places of all mistakes: a policy is one. `name` is what errors call
+/// the file.
+///
+/// # Errors
+/// All the mistakes that were found.
+pub fn read_keys<T: serde::de::DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, SpecErrors> {
+    let text = evaluate::text_of(name, bytes)?;
+    let keys = crate::yaml::Document::parse(text).map_err(|problem| vec![*problem]);
+    keys.and_then(|document| document.read()).map_err(|problems| evaluate::File::new(name, text).errors(problems))
+}
+
 /// What a `bulla.yaml` means: everything checked, params put in, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Spec {

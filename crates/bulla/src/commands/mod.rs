@@ -1,5 +1,6 @@
 //! The commands, one a file, named as the user types them.
 
+pub(crate) mod attest;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -12,10 +13,13 @@ pub(crate) mod history;
 pub(crate) mod index;
 pub(crate) mod init;
 pub(crate) mod inspect;
+pub(crate) mod key;
 pub(crate) mod lock;
 pub(crate) mod manual;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod shell;
+pub(crate) mod sign;
 pub(crate) mod store;
+pub(crate) mod verify;
 pub(crate) mod why;

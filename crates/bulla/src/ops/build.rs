@@ -22,11 +22,11 @@ use bulla_store::{BuildRecord, Outcome, Store};
 
 use super::{
     compare::NotReproducible,
-    evidence::{Invocation, Level},
     export,
     export::Output,
     fetch::Wanted,
     project::Project,
+    statements::{Invocation, Level},
     supply::Own,
     transfer::{self, Referrers, RegistryTarget, StoreSource},
 };
@@ -109,7 +109,8 @@ fn attempt(
             false => None,
         };
         let invocation = Invocation { began, secrets: &keeper.secrets, varied };
-        let built = ops::evidence::with(session, store, (project, &lock, &plans), built, &invocation, wishes.evidence)?;
+        let built =
+            ops::statements::with(session, store, (project, &lock, &plans), built, &invocation, wishes.evidence)?;
         hand_out(session, store, project, (&lock, &built), wishes)?;
         Ok(built)
     });

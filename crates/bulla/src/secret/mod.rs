@@ -192,7 +192,7 @@ fn check(options: &[SecretOption], asked: &BTreeSet<&Name>, plans: &[Plan]) -> R
 
 /// Sees to it that what this process has in its memory is not written to a disk when it fails. That it cannot be done is no
 /// reason not to build.
-fn no_core_dumps() {
+pub(crate) fn no_core_dumps() {
     let maximum = getrlimit(Resource::Core).maximum;
     // As in the sandbox: with one byte a program of the host that is piped core dumps gets none either.
     let current = Some(maximum.map_or(1, |most| most.min(1)));

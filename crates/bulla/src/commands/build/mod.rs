@@ -26,10 +26,10 @@ use crate::{
     ops::{
         self,
         build::Wishes,
-        evidence::Level,
         export::Output,
         lock::{Update, Wish},
         project::{Place, Project},
+        statements::Level,
         watch::Watch,
         workspace,
     },

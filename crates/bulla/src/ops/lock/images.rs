@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use bulla_build::event::{Activity, ActivityId, Ending, Event};
-use bulla_ecosystems::signature::cosign::{self, ImageSignatureError, MAX_KEY};
+use bulla_evidence::{
+    image::ImageSignatureError,
+    key::{KeyError, MAX_KEY, PublicKey},
+};
 use bulla_model::{
     CleanPath, Digest, Fault, Kind, Platform,
     lock::{ImageKey, ImagePin, ImageSignature, Lock},
@@ -30,7 +33,7 @@ enum ImageError {
     #[error("the keys of the image, {file}, {problem}")]
     KeyFile { file: CleanPath, problem: &'static str },
     #[error("reading the key {file}")]
-    Key { file: CleanPath, source: ImageSignatureError },
+    Key { file: CleanPath, source: KeyError },
     #[error("the image {reference} has no signature by the key {file}")]
     NotSigned { reference: BaseReference, file: CleanPath, source: Option<ImageSignatureError> },
 }
@@ -160,7 +163,7 @@ fn signed(
 ) -> Result<ImageSignature> {
     let fail = |problem| ImageError::KeyFile { file: file.clone(), problem };
     let bytes = keys::read(project, file, MAX_KEY, fail)?;
-    let key = cosign::ImageKey::parse(&bytes).map_err(|source| ImageError::Key { file: file.clone(), source })?;
+    let key = PublicKey::parse(&bytes).map_err(|source| ImageError::Key { file: file.clone(), source })?;
     let store = ops::store::open(session)?;
     let source = bases.open(reference, Some(*digest))?;
     let name = reference.signed_name();

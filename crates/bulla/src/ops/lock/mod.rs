@@ -19,11 +19,11 @@ use bulla_model::{
 };
 
 use self::resolve::Resolved;
+pub(crate) use self::resolve::now;
 pub(super) use self::{
     changes::described,
     loose::{add_loose, drop_loose},
     remember::Dates,
-    resolve::now,
 };
 use super::project::{self, Project};
 use crate::{

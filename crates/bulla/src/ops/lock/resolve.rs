@@ -96,7 +96,7 @@ fn attempt(
 }
 
 /// Gives the time, in whole seconds.
-pub(in crate::ops) fn now() -> Epoch {
+pub(crate) fn now() -> Epoch {
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Epoch::new(seconds).unwrap_or_default()
 }

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use bulla_ecosystems::signature::{
-    bundle::{self, BUNDLE, BUNDLES},
-    cosign::{self, ImageKey, ImageSignatureError},
+use bulla_evidence::{
+    bundle::{BUNDLE, BUNDLES},
+    carrier,
+    image::{self, ImageSignatureError},
+    key::PublicKey,
+    simple,
 };
 use bulla_model::{
     Digest,
@@ -17,7 +20,10 @@ use bulla_store::Store;
 
 use crate::{
     error::Result,
-    ops::{fetch::Sink, transfer::Source},
+    ops::{
+        fetch::Sink,
+        transfer::{Beside, Source},
+    },
     session::Session,
 };
 
@@ -48,17 +54,17 @@ pub(super) fn find(
     (session, store): (&Session, &Store),
     source: &dyn Source,
     (name, digest): (Option<&str>, &Digest),
-    key: &ImageKey,
+    key: &PublicKey,
 ) -> Result<Found> {
     let mut problem: Option<ImageSignatureError> = None;
     for candidate in candidates(source, digest)? {
         session.interrupt.check()?;
         let tried = match &candidate {
-            Candidate::Simple(layer, signature) => read(store, source, layer, cosign::MAX_PAYLOAD)?
-                .and_then(|payload| key.verify(&payload, signature, name, digest))
+            Candidate::Simple(layer, signature) => read(store, source, layer, simple::MAX_PAYLOAD)?
+                .and_then(|payload| image::verify_document(key, (&payload, signature), name, digest))
                 .map(|()| Signed::Payload(layer.digest)),
-            Candidate::Bundle(layer) => read(store, source, layer, bundle::MAX_BUNDLE)?
-                .and_then(|bytes| key.verify_bundle(&bytes, digest))
+            Candidate::Bundle(layer) => read(store, source, layer, image::MAX_BUNDLE)?
+                .and_then(|bytes| image::verify_bundle(key, &bytes, digest))
                 .map(|()| Signed::Bundle(layer.digest)),
         };
         match tried {
@@ -72,7 +78,7 @@ pub(super) fn find(
 
 /// Gives what may be signatures of an image, each once.
 fn candidates(source: &dyn Source, digest: &Digest) -> Result<Vec<Candidate>> {
-    let mut manifests = source.beside(digest)?;
+    let mut manifests = source.beside(digest, Beside::Signatures)?;
     manifests.truncate(MAX_SIGNATURES);
     let mut referring: Vec<(u8, Descriptor)> =
         source.referrers(digest)?.into_iter().filter_map(|entry| Some((rank(&entry)?, entry))).collect();
@@ -89,8 +95,8 @@ fn candidates(source: &dyn Source, digest: &Digest) -> Result<Vec<Candidate>> {
 
 fn candidate(layer: Descriptor) -> Option<Candidate> {
     match layer.media_type.as_str() {
-        cosign::PAYLOAD => {
-            let signature = layer.annotations.get(cosign::SIGNATURE)?.clone();
+        simple::PAYLOAD => {
+            let signature = layer.annotations.get(simple::SIGNATURE)?.clone();
             Some(Candidate::Simple(layer, signature))
         }
         media_type if media_type.starts_with(BUNDLES) => Some(Candidate::Bundle(layer)),
@@ -101,10 +107,10 @@ fn candidate(layer: Descriptor) -> Option<Candidate> {
 /// Says how likely it is that something which refers to an image is a signature: the least is looked at first, and `None` not at
 /// all. An image that is scanned each day has more bundles than are tried.
 fn rank(entry: &Descriptor) -> Option<u8> {
-    let states = entry.annotations.get(bundle::PREDICATE).map(String::as_str);
+    let states = entry.annotations.get(carrier::PREDICATE).map(String::as_str);
     match entry.artifact_type.as_deref() {
-        Some(cosign::ARTIFACT) => Some(0),
-        Some(BUNDLE) if states == Some(bundle::SIGNS) => Some(0),
+        Some(simple::ARTIFACT) => Some(0),
+        Some(BUNDLE) if states == Some(image::SIGNS) => Some(0),
         Some(BUNDLE) if states.is_none() => Some(1),
         // What wrote the list of the tag that stands for the interface did not know the kind: cosign does so.
         None | Some(oci::EMPTY) => Some(2),

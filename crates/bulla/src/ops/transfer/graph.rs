@@ -27,20 +27,20 @@ const MAX_EVIDENCE: usize = 4 << 30;
 
 /// All that an image is made of.
 #[derive(Debug, Default)]
-pub(super) struct Graph {
+pub(crate) struct Graph {
     /// The manifests and indexes; what leads to others comes after them, so the root is the last.
-    pub(super) manifests: Vec<(Descriptor, Vec<u8>)>,
+    pub(crate) manifests: Vec<(Descriptor, Vec<u8>)>,
     /// What refers to them, and the manifests that these lead to, in an order in which they can be put.
     pub(super) referrers: Vec<(Descriptor, Vec<u8>)>,
     /// The configurations and layers, each once, the largest first.
-    pub(super) blobs: Vec<Descriptor>,
+    pub(crate) blobs: Vec<Descriptor>,
     /// What was listed as a referrer and is none, for people.
     pub(super) left: Vec<String>,
 }
 
 impl Graph {
     /// Reads all manifests of an image, and of what refers to it where that is wished.
-    pub(super) fn walk(root: &Descriptor, bytes: Vec<u8>, source: &dyn Source, referrers: bool) -> Result<Self> {
+    pub(crate) fn walk(root: &Descriptor, bytes: Vec<u8>, source: &dyn Source, referrers: bool) -> Result<Self> {
         let mut walk = Walk {
             source,
             most: MAX_MANIFESTS,

@@ -15,17 +15,17 @@ use bulla_model::{
 use bulla_net::oci::{BlobSource, fallback_tag};
 use serde::Deserialize;
 
-use super::{Source, TransferError, source::signature_tag};
+use super::{Beside, Source, TransferError};
 use crate::error::Result;
 
 /// The most entries of a layout's index that are looked into for what they refer to.
 const MAX_ENTRIES: usize = 4096;
 /// The most blobs of a layout that are looked into, and the most bytes of each.
 const MAX_BLOBS: (usize, u64) = (4096, 16 << 10);
-/// The annotation by which `cosign save` says what something in a layout is, and its word for signatures.
-const SAVED: (&str, &str) = ("kind", "dev.cosignproject.cosign/sigs");
-/// What cosign calls all that it saves beside an image.
-const SAVED_BESIDE: [&str; 2] = [SAVED.1, "dev.cosignproject.cosign/atts"];
+/// The annotation by which `cosign save` says what something in a layout is.
+const SAVED: &str = "kind";
+/// What cosign calls the signatures and the attestations that it saves beside an image.
+const SAVED_BESIDE: [&str; 2] = ["dev.cosignproject.cosign/sigs", "dev.cosignproject.cosign/atts"];
 
 /// An image of an OCI layout directory or oci-archive.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ fn is_beside(entry: &Descriptor) -> bool {
     let name = entry.annotations.get(oci::REF_NAME).and_then(|name| name.rsplit([':', '/']).next()).unwrap_or_default();
     let (subject, kind) = name.strip_prefix("sha256-").and_then(|rest| rest.split_once('.')).unwrap_or_default();
     let tagged = Digest::from_hex(subject).is_ok() && ["sig", "att", "sbom"].contains(&kind);
-    tagged || entry.annotations.get(SAVED.0).is_some_and(|kind| SAVED_BESIDE.contains(&kind.as_str()))
+    tagged || entry.annotations.get(SAVED).is_some_and(|kind| SAVED_BESIDE.contains(&kind.as_str()))
 }
 
 /// Says whose referrers an entry lists, where it has the name of such a list.
@@ -166,17 +166,24 @@ impl Source for LayoutSource {
         Ok(known.get(subject).cloned().unwrap_or_default())
     }
 
-    fn beside(&self, subject: &Digest) -> Result<Vec<Vec<u8>>> {
-        let tag = signature_tag(subject);
+    fn beside(&self, subject: &Digest, what: Beside) -> Result<Vec<Vec<u8>>> {
+        let tag = what.tag(subject);
+        let saved = match what {
+            Beside::Signatures => SAVED_BESIDE[0],
+            Beside::Attestations => SAVED_BESIDE[1],
+        };
         // Podman's names are whole references.
         let is_tag = |name: &String| name.strip_suffix(&tag).is_some_and(|rest| rest.is_empty() || rest.ends_with(':'));
         let is_meant = |entry: &&Descriptor| {
             entry.annotations.get(oci::REF_NAME).is_some_and(is_tag)
-                || entry.annotations.get(SAVED.0).is_some_and(|kind| kind == SAVED.1)
+                || entry.annotations.get(SAVED).is_some_and(|kind| kind == saved)
         };
         let mut found = Vec::new();
         for entry in self.index.manifests.iter().filter(is_meant).take(MAX_ENTRIES) {
             found.push(self.place.manifest(entry)?);
+        }
+        if what == Beside::Attestations {
+            return Ok(found);
         }
         // What `cosign save` writes has bundles that its index does not name.
         let (count, size) = MAX_BLOBS;

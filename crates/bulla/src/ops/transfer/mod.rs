@@ -24,13 +24,13 @@ use bulla_build::event::{ActivityId, Ending, Event, Observer};
 use bulla_model::oci::Descriptor;
 use clap::Args;
 
-use self::graph::Graph;
 pub(crate) use self::{
     error::TransferError,
+    graph::Graph,
     joined::JoinedSource,
     layout::LayoutSource,
     place::Place,
-    source::{RegistrySource, Source, StoreSource},
+    source::{Beside, RegistrySource, Source, StoreSource},
     target::{ArchiveTarget, LayoutTarget, RegistryTarget, StoreTarget, Target},
 };
 use crate::{error::Result, session::Session};

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, io::SeekFrom, path::Path};
 
 use bulla_build::assemble::Joined;
+use bulla_evidence::simple;
 use bulla_model::{
     Digest,
     oci::{self, Descriptor, Manifest, Reference},
@@ -31,7 +32,7 @@ pub(crate) trait Source: Sync {
 
     /// Gives the manifests that lie where cosign puts what it signs of an image, other than by referring to it. They may be something
     /// else.
-    fn beside(&self, _: &Digest) -> Result<Vec<Vec<u8>>> {
+    fn beside(&self, _: &Digest, _: Beside) -> Result<Vec<Vec<u8>>> {
         Ok(Vec::new())
     }
 
@@ -54,9 +55,23 @@ pub(crate) trait Source: Sync {
     }
 }
 
-/// Gives the tag under which cosign keeps the signatures of an image, in the form before bundles.
-pub(super) fn signature_tag(subject: &Digest) -> String {
-    format!("sha256-{}.sig", subject.hex())
+/// What cosign keeps beside an image under tags of their own, in the form before bundles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// Signatures.
+    Signatures,
+    /// Attestations.
+    Attestations,
+}
+
+impl Beside {
+    /// Gives the tag.
+    pub(crate) fn tag(self, subject: &Digest) -> String {
+        match self {
+            Self::Signatures => simple::signature_tag(subject),
+            Self::Attestations => simple::attestation_tag(subject),
+        }
+    }
 }
 
 fn copy(
@@ -233,8 +248,8 @@ impl Source for RegistrySource {
         Ok(self.repository.referrers(subject, None)?)
     }
 
-    fn beside(&self, subject: &Digest) -> Result<Vec<Vec<u8>>> {
-        match self.repository.manifest(&signature_tag(subject)) {
+    fn beside(&self, subject: &Digest, what: Beside) -> Result<Vec<Vec<u8>>> {
+        match self.repository.manifest(&what.tag(subject)) {
             Ok(document) => Ok(vec![document.bytes]),
             Err(error) if error.is_not_found() => Ok(Vec::new()),
             Err(error) => Err(error.into()),

@@ -1,0 +1,152 @@
+//! `bulla attest`: a statement about an image or a file is signed by a key.
+
+use std::path::PathBuf;
+
+use bulla_evidence::{
+    Statement, Subject, bundle, carrier, json,
+    key::{PrivateKey, Signer as _},
+    predicate, simple,
+    statement::MAX_STATEMENT,
+};
+use bulla_model::{Digest, Platform, oci::Descriptor};
+use clap::Args;
+use serde_json::Value;
+
+use super::sign::{FormWord, pinned, refuse_output, told};
+use crate::{
+    error::{CliError, Result},
+    ops::{
+        evidence::{EvidenceError, Image, Published, SignedFile, What, put},
+        keys::{self, Passphrase},
+        transfer::Beside,
+    },
+    session::Session,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  bulla attest oci:bulla-out --type spdxjson --predicate sbom.spdx.json --key release.key
+  bulla attest registry.example/team/shop:1.4 --type https://example.org/review/v1 --predicate review.json --key release.key
+  bulla attest file:shop.tar --type slsaprovenance1 --predicate provenance.json --key release.key
+
+A predicate is what is said, and its type says what kind of thing that is. Bulla signs that the key's owner says so; it does not look
+whether it is true. Exit codes are those of `bulla sign`.";
+
+/// Sign a statement about an image or a file by a key, and verify what was written
+///
+/// The statement is about the image that is named: its index, and its manifest where it is for one platform alone. `--platform` says it
+/// of that platform's manifest, as for a list of packages, which differs from platform to platform.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// What it is about: `oci:DIR[:NAME]`, a folder with a layout, `HOST/REPOSITORY[:TAG][@DIGEST]`, or `file:PATH`
+    #[arg(value_name = "WHAT")]
+    what: What,
+
+    /// The file with what is said, JSON
+    #[arg(long, value_name = "FILE")]
+    predicate: PathBuf,
+
+    /// The type of what is said: slsaprovenance1, slsaprovenance02, spdxjson, cyclonedx, vuln, openvex, testresult, vsa, or a URI
+    #[arg(long = "type", value_name = "TYPE", value_parser = kind)]
+    kind: String,
+
+    /// The file of the private key, as `bulla key generate` or cosign writes it
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+
+    /// Say it of this platform's manifest alone: linux/amd64 or linux/arm64
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+
+    /// The form in which it is written [default: both in registries, bundle in layouts, which have no tags for the other]
+    #[arg(long, value_name = "FORM", value_enum)]
+    form: Option<FormWord>,
+
+    /// Where the bundle of a file goes [default: beside it, with the ending `.TYPE.sigstore.json`]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
+fn kind(text: &str) -> Result<String, String> {
+    predicate::of_name(text)
+        .map(str::to_owned)
+        .ok_or_else(|| format!("it is no URI, nor one of {}", predicate::words()))
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
+    let predicate = read(options)?;
+    let statement = |name: Option<&str>, digest: &Digest| {
+        Statement::new(vec![Subject::new(name, digest)], &options.kind, predicate.clone())
+    };
+    let key = || keys::private(session, &options.key, &options.passphrase);
+    match &options.what {
+        What::File(path) => {
+            let (file, key) = (SignedFile::open(path)?, key()?);
+            let kind = predicate::name_of(&options.kind).unwrap_or("attestation");
+            let output = options.output.clone().unwrap_or_else(|| file.beside(Some(kind)));
+            let statement = statement(file.name(), &file.digest());
+            let bundle = bundle::sign(&statement, &key).map_err(EvidenceError::Sign)?;
+            file.put(&bundle, &output, key.public())?;
+            session.print(&format!("{}\n", output.display()))
+        }
+        What::Image(place) => {
+            refuse_output(options.output.as_ref())?;
+            let image = Image::open(session, place)?;
+            let subjects = subjects(&image, options.platform)?;
+            let form = FormWord::or_usual(options.form, place);
+            let key = key()?;
+            let place = pinned(place, &image);
+            let mut published = Published::default();
+            for subject in subjects {
+                add(&mut published, &statement(None, &subject.digest), subject, form, &key)?;
+            }
+            put(session, &place, &published, key.public())?;
+            session.print(&told(&place, &image))
+        }
+    }
+}
+
+/// Says what of an image a statement is about.
+fn subjects(image: &Image, platform: Option<Platform>) -> Result<Vec<&Descriptor>> {
+    match (platform, image.platforms.as_slice()) {
+        (Some(platform), _) => Ok(vec![image.platform(platform)?]),
+        (None, [only]) => Ok(vec![&image.root, only]),
+        (None, _) => Ok(vec![&image.root]),
+    }
+}
+
+fn add(
+    published: &mut Published,
+    statement: &Statement,
+    subject: &Descriptor,
+    form: FormWord,
+    key: &PrivateKey,
+) -> Result<(), EvidenceError> {
+    if form != FormWord::Legacy {
+        let bundle = bundle::sign(statement, key)?;
+        let carrier = carrier::of_bundle(bundle, &statement.predicate_type, subject, None);
+        published.carriers.push((subject.digest, carrier));
+    }
+    if form != FormWord::Bundle {
+        published.legacy.push((Beside::Attestations, subject.digest, simple::attest(statement, key)?));
+    }
+    Ok(())
+}
+
+fn read(options: &Options) -> Result<Value> {
+    let path = &options.predicate;
+    let size = fs_err::metadata(path).map_err(CliError::file)?.len();
+    let fail = |source| EvidenceError::Predicate { path: path.clone(), source };
+    let most = MAX_STATEMENT - 4096;
+    if size > most as u64 {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        return Err(fail(json::JsonError::TooLarge { size, most }).into());
+    }
+    let bytes = fs_err::read(path).map_err(CliError::file)?;
+    Ok(json::read(&bytes, most).map_err(fail)?)
+}

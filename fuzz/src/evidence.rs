@@ -1,0 +1,62 @@
+//! Evidence beside an image, keys that sign it, and policies.
+
+use bulla_evidence::{
+    key::{PrivateKey, PublicKey, Signer as _, file::Protected},
+    policy::Policy,
+    verify::{Content, Piece, TrustedKey, Verdict, assess},
+};
+use bulla_model::Digest;
+
+/// A key whose private half is gone, which signed the image `image`.
+const KEY: &[u8] = include_bytes!("../seeds/image_signature/key");
+
+/// A bundle, an envelope, a statement, or a document behind its signature. Nothing is proven of an image that nobody signed.
+pub(crate) fn evidence(bytes: &[u8]) {
+    let keys = [TrustedKey { name: "key".to_owned(), key: PublicKey::parse(KEY).expect("a key") }];
+    let (signature, payload) = match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(at) => (String::from_utf8_lossy(&bytes[..at]).into_owned(), bytes[at + 1..].to_vec()),
+        None => (String::new(), bytes.to_vec()),
+    };
+    for content in [
+        Content::Bundle(bytes.to_vec()),
+        Content::FileBundle { bundle: bytes.to_vec(), file: b"file".as_slice().into() },
+        Content::Envelope { bytes: bytes.to_vec(), keyless: false },
+        Content::Statement(bytes.to_vec()),
+        Content::Document { payload, signature, keyless: false },
+    ] {
+        let of = |subject: &str, keys: &[TrustedKey]| {
+            assess(&Piece { subject: Digest::of(subject), content: content.clone() }, keys)
+        };
+        let found = of("image", &keys);
+        assert!(!found.claim.detail.is_empty());
+        assert_eq!(found.claim.verdict == Verdict::Proven, found.claim.key.is_some() && found.claim.advice.is_none());
+        assert_ne!(of("another", &keys).claim.verdict, Verdict::Proven, "nobody signed it");
+        assert_ne!(of("image", &[]).claim.verdict, Verdict::Proven, "no key was named");
+    }
+}
+
+/// A private key, protected or not, or a public one.
+pub(crate) fn key_file(bytes: &[u8]) {
+    if let Err(error) = Protected::parse(bytes) {
+        crate::shown(&error);
+    }
+    match PrivateKey::parse(bytes) {
+        Ok(key) => {
+            let signature = key.sign(b"message").expect("signed");
+            assert_eq!(key.public().verify(b"message", &signature), Ok(()));
+        }
+        Err(error) => crate::shown(&error),
+    }
+    match PublicKey::parse(bytes) {
+        Ok(key) => assert_eq!(PublicKey::parse(key.to_pem().as_bytes()).expect("a key"), key),
+        Err(error) => crate::shown(&error),
+    }
+}
+
+/// A policy.
+pub(crate) fn policy(bytes: &[u8]) {
+    match Policy::parse("policy.yaml", bytes) {
+        Ok(policy) => assert_eq!(Policy::parse("policy.yaml", bytes).expect("it was read before"), policy),
+        Err(errors) => errors.iter().for_each(|error| assert!(!error.message.is_empty())),
+    }
+}
