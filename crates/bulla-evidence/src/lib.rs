@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod carrier;
+pub mod configuration;
 pub mod difference;
 pub mod dsse;
 pub mod image;

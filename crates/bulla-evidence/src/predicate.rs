@@ -54,7 +54,10 @@ pub fn words() -> String {
 }
 
 fn is_uri(text: &str) -> bool {
+    let names =
+        text.strip_prefix("urn:").is_some_and(|rest| rest.split_once(':').is_some_and(|(_, name)| !name.is_empty()));
     let scheme = text.split_once("://").map(|(scheme, rest)| (scheme, !rest.is_empty()));
+    let scheme = scheme.or(names.then_some(("urn", true)));
     let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic());
     scheme.is_some_and(|(scheme, rest)| rest && !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric()))
         && text.len() <= 1024

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bulla_build::event::{Event, Observer};
+use bulla_evidence::key::PrivateKey;
 use bulla_sandbox::Cancel;
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     environment::Environment,
     error::{CliError, CommandError, Result},
     interrupt::Interrupt,
+    ops::keys::{self, Passphrase},
     progress::{self, Progress, Verbosity},
     report, terminal,
     terminal::Terminal,
@@ -36,6 +38,7 @@ pub(crate) struct Session {
     observer: Arc<dyn Observer>,
     config: OnceLock<Config>,
     cancel: OnceLock<Cancel>,
+    key: OnceLock<Arc<PrivateKey>>,
     warned: Mutex<BTreeSet<String>>,
 }
 
@@ -58,6 +61,7 @@ impl Session {
             observer,
             config: OnceLock::new(),
             cancel: OnceLock::new(),
+            key: OnceLock::new(),
             warned: Mutex::default(),
         })
     }
@@ -86,6 +90,18 @@ impl Session {
         let canceller = cancel.clone();
         self.interrupt.when_set(move || canceller.cancel())?;
         Ok(self.cancel.get_or_init(|| cancel))
+    }
+
+    /// Opens the private key that signs what this process builds: once, so that nobody is asked for its passphrase again.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the passphrase is another one.
+    pub(crate) fn signing_key(&self, path: &Path, passphrase: &Passphrase) -> Result<Arc<PrivateKey>> {
+        if let Some(key) = self.key.get() {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(keys::private(self, path, passphrase)?);
+        Ok(Arc::clone(self.key.get_or_init(|| key)))
     }
 
     /// Gives who is told what happens.

@@ -14,7 +14,7 @@ use crate::resource::Resource;
 
 /// The predicate's type.
 pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
-/// What kind of build it is: how the parameters are to be read. Described in `docs/evidence.md`.
+/// What kind of build it is: how the parameters are to be read. Described in `docs/provenance.md`.
 pub const BUILD_TYPE: &str = "urn:bulla:build:1";
 /// Who built, where nobody has said who that is: a level is nothing that this name can have.
 pub const LOCAL_BUILDER: &str = "urn:bulla:builder:local";

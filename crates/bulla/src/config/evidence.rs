@@ -1,5 +1,7 @@
 //! What is said of evidence: `[evidence]`.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -10,6 +12,8 @@ use super::file::Marks;
 pub(crate) struct Evidence {
     /// What provenance calls whoever builds here: a URI.
     pub builder: Option<String>,
+    /// The private key that signs what CI builds.
+    pub ci_key: Option<PathBuf>,
 }
 
 /// The most bytes of a builder's name.
@@ -20,6 +24,7 @@ const MAX_BUILDER: usize = 512;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct EvidenceKeys {
     builder: Option<Spanned<String>>,
+    ci_key: Option<Spanned<PathBuf>>,
 }
 
 impl EvidenceKeys {
@@ -28,14 +33,17 @@ impl EvidenceKeys {
             let way_out = "write the URI by which verifiers know it, as `https://ci.example/builders/release`";
             marks.check(builder, is_uri(builder.get_ref()), "is no URI", way_out);
         }
+        if let Some(path) = &self.ci_key {
+            marks.check(path, path.get_ref().is_absolute(), "is not an absolute path", "write the path from `/` on");
+        }
     }
 
     pub(super) fn over(self, weaker: Self) -> Self {
-        Self { builder: self.builder.or(weaker.builder) }
+        Self { builder: self.builder.or(weaker.builder), ci_key: self.ci_key.or(weaker.ci_key) }
     }
 
     pub(super) fn into_evidence(self) -> Evidence {
-        Evidence { builder: self.builder.map(Spanned::into_inner) }
+        Evidence { builder: self.builder.map(Spanned::into_inner), ci_key: self.ci_key.map(Spanned::into_inner) }
     }
 }
 

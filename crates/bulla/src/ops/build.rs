@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -10,6 +11,7 @@ use bulla_build::{
     run::{Anew, Build, BuildError, Built, Had, Journal, Settings, StepRecord, Supply, Unsupplied, Variation},
     secret::Secrets,
 };
+use bulla_evidence::key::PrivateKey;
 use bulla_model::{
     Digest, Ecosystem, Fault, Kind, Platform,
     lock::Lock,
@@ -71,6 +73,8 @@ pub(crate) struct Wishes {
     pub secrets: Vec<SecretOption>,
     /// How much evidence goes with the image.
     pub evidence: Level,
+    /// The key that signs it, and its evidence.
+    pub key: Option<Arc<PrivateKey>>,
 }
 
 /// Builds the image, and gives it; `None` where a stage alone was wanted.
@@ -109,8 +113,15 @@ fn attempt(
             false => None,
         };
         let invocation = Invocation { began, secrets: &keeper.secrets, varied };
-        let built =
-            ops::statements::with(session, store, (project, &lock, &plans), built, &invocation, wishes.evidence)?;
+        let built = ops::statements::with(
+            session,
+            store,
+            (project, &lock, &plans),
+            built,
+            &invocation,
+            wishes.evidence,
+            wishes.key.as_deref(),
+        )?;
         hand_out(session, store, project, (&lock, &built), wishes)?;
         Ok(built)
     });
@@ -194,7 +205,7 @@ fn hand_out(
     if let Some(image) = &built.image {
         export::all(session, store, image, &wishes.outputs, &wishes.names, wishes.load)?;
         if let Some(reference) = &wishes.push {
-            push(session, store, project, (lock, image), reference)?;
+            push(session, store, project, (lock, image), reference, wishes.key.as_deref())?;
         }
     }
     // Once for all platforms.
@@ -308,6 +319,7 @@ pub(crate) fn push(
     project: &Project,
     (lock, image): (&Lock, &Joined),
     reference: &Reference,
+    key: Option<&PrivateKey>,
 ) -> Result<()> {
     let registries = ops::registries::client(session)?;
     let target = RegistryTarget::open(&registries, reference)?;
@@ -320,7 +332,8 @@ pub(crate) fn push(
         let manifests = pins.map(|(_, pin)| pin.manifest);
         source = source.on(registries.repository(base, Reach::Configured)?, manifests)?;
     }
-    transfer::run(session, &source, &target, Referrers::TAKEN).map(drop)
+    transfer::run(session, &source, &target, Referrers::TAKEN)?;
+    key.map_or(Ok(()), |key| ops::statements::put_beside(session, store, image, reference, key))
 }
 
 fn summary(built: &Built, wishes: &Wishes, took: Duration) -> String {

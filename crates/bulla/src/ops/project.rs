@@ -8,7 +8,7 @@ use std::{
 };
 
 use bulla_model::{
-    Digest, Ecosystem, Fault, Kind,
+    Ecosystem, Fault, Kind,
     login::without_logins,
     spec::{Name, Spec, SpecErrors, WORKSPACE_FILE},
 };
@@ -54,8 +54,8 @@ pub(crate) struct Project {
     pub lock_path: PathBuf,
     /// The spec, with params put in, and what it has of its workspace.
     pub spec: Spec,
-    /// The SHA-256 of the spec's text.
-    pub spec_digest: Digest,
+    /// The spec's text.
+    pub spec_text: Vec<u8>,
     /// The params that were given a value for this run.
     pub set: BTreeMap<String, String>,
     /// What it has of its workspace, where it is a member of one.
@@ -103,8 +103,8 @@ pub(crate) fn load_at(session: &Session, place: &Place, set: &BTreeMap<String, S
             (spec, Some(own))
         }
     };
-    let (spec_digest, set) = (Digest::of(&bytes), set.clone());
-    Ok(Project { folder, spec_path, lock_path, spec, spec_digest, set, membership })
+    let (spec_text, set) = (bytes, set.clone());
+    Ok(Project { folder, spec_path, lock_path, spec, spec_text, set, membership })
 }
 
 fn no_spec(path: &Path) -> CommandError {

@@ -17,7 +17,13 @@ fn run(project: &Project) -> Value {
     let read = |hex: String| fs_err::read(project.path("bulla-out/blobs/sha256").join(hex)).expect("a blob");
     let index: Index = serde_json::from_slice(&fs_err::read(project.path("bulla-out/index.json")).expect("an index"))
         .expect("an index");
-    let entry = index.manifests.iter().find(|entry| entry.artifact_type.is_some()).expect("a referrer");
+    let is = |entry: &&bulla_model::oci::Descriptor| {
+        entry
+            .annotations
+            .get("in-toto.io/predicate-type")
+            .is_some_and(|kind| kind.starts_with("https://slsa.dev/provenance/"))
+    };
+    let entry = index.manifests.iter().find(is).expect("provenance");
     let manifest: Manifest = serde_json::from_slice(&read(entry.digest.hex())).expect("a manifest");
     let statement: Value = serde_json::from_slice(&read(manifest.layers[0].digest.hex())).expect("a statement");
     statement["predicate"]["runDetails"]["byproducts"][0]["annotations"].clone()

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{build, offline, world::World};
 
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+const CONFIGURATION: &str = "urn:bulla:configuration:1";
 const TRACE: &str = "https://in-toto.io/attestation/runtime-trace/v0.2";
 
 fn json<T: serde::de::DeserializeOwned>(layout: &Path, digest: &Digest) -> T {
@@ -83,7 +84,7 @@ fn provenance_says_what_was_asked_for_and_what_it_was_made_of() {
     let index: Index = json(&layout, &image.parse().expect("a digest"));
     let manifest = index.manifests[0].digest;
     for subject in [image.parse().expect("a digest"), manifest] {
-        for kind in [PROVENANCE, TRACE] {
+        for kind in [PROVENANCE, TRACE, CONFIGURATION] {
             let (_, _, statement) = all
                 .iter()
                 .find(|one| one.0 == subject && one.1 == kind)
@@ -97,7 +98,7 @@ fn provenance_says_what_was_asked_for_and_what_it_was_made_of() {
             assert!(about.contains(&subject.hex().as_str()));
         }
     }
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), 6);
     let provenance = provenance(&project, image);
     let external = &provenance["buildDefinition"]["externalParameters"];
     assert_eq!(external["spec"]["digest"]["sha256"], Digest::of(project.read("bulla.yaml")).hex());
@@ -113,6 +114,9 @@ fn provenance_says_what_was_asked_for_and_what_it_was_made_of() {
         (&commit.trim().into(), &false.into())
     );
     assert!(!provenance.to_string().contains("secret"));
+    let configuration = all.iter().find(|one| one.1 == CONFIGURATION).expect("the configuration");
+    assert_eq!(configuration.2["predicate"]["spec"], project.read("bulla.yaml"));
+    assert_eq!(configuration.2["predicate"]["lock"], project.read("bulla.lock"));
     // Each package and the index that names it, as the lock has them.
     let lock = project.read("bulla.lock");
     let packages = used(&provenance, "package");
@@ -199,9 +203,9 @@ fn the_image_is_the_same_with_all_evidence_and_with_none() {
     let kinds = |project: &Project| {
         statements(&project.path("bulla-out")).into_iter().map(|one| one.1).collect::<std::collections::BTreeSet<_>>()
     };
-    assert_eq!(kinds(&project).len(), 2);
+    assert_eq!(kinds(&project).len(), 3);
     assert_eq!(digest(&[]), image);
-    assert_eq!(kinds(&project), [PROVENANCE.to_owned()].into());
+    assert_eq!(kinds(&project), [PROVENANCE.to_owned(), CONFIGURATION.to_owned()].into());
     // What the layout does not lead to any more is gone from it.
     let text = fs_err::read_dir(project.path("bulla-out/blobs/sha256")).expect("blobs").flatten();
     let traces =
@@ -228,11 +232,11 @@ fn evidence_is_pushed_with_the_image_and_read_back_from_the_registry() {
         2,
         "of the index and of the manifest: {kinds:?}"
     );
-    assert_eq!(kinds.len(), 4);
+    assert_eq!(kinds.len(), 6);
     // Again gives no second one.
     environment.run(&project, &["build", "--push", &reference, "--evidence", "full"]).success();
     environment.run(&project, &["pull", &reference, "again"]).success();
-    assert_eq!(statements(&project.path("again")).len(), 4);
+    assert_eq!(statements(&project.path("again")).len(), 6);
 }
 
 fn allow(environment: &TestEnvironment, address: &str) {
@@ -252,4 +256,70 @@ fn oci_image_tools_take_a_layout_with_evidence() {
     skopeo.args(["inspect", "--raw", &from]);
     let raw = process::output(&mut skopeo).expect("skopeo");
     assert_eq!(Digest::of(raw).to_string(), image.trim_end());
+}
+
+#[test]
+fn what_is_built_is_signed_by_the_key_that_is_named_and_by_no_other_way() {
+    let environment = offline().set("BULLA_KEY_PASSWORD", "correct horse");
+    let project = build::project();
+    environment.run(&project, &["key", "generate", "--output", "one.key"]).success();
+    let verify = |required: &str, code: i32| {
+        let verify = ["verify", "oci:bulla-out", "--key", "one.pub", "--require", required];
+        environment.run(&project, &verify).failure(code)
+    };
+    // The key lies in the project, and nobody asked for it.
+    let image = environment.run(&project, &["build"]).success().stdout;
+    verify("signature", 7);
+    assert_eq!(environment.run(&project, &["build", "--sign", "one.key"]).success().stdout, image);
+    let index = fs_err::read(project.path("bulla-out/index.json")).expect("an index");
+    verify("signature", 0);
+    verify("provenance", 0);
+    verify("urn:bulla:configuration:1", 0);
+    // The same again is the same bytes.
+    environment.run(&project, &["build", "--sign", "one.key"]).success();
+    assert_eq!(fs_err::read(project.path("bulla-out/index.json")).expect("an index"), index);
+    // Without the key, what is written is what this build makes.
+    environment.run(&project, &["build"]).success();
+    verify("signature", 7);
+    let wrong = offline().set("BULLA_KEY_PASSWORD", "wrong");
+    wrong.run(&project, &["build", "--sign", "one.key"]).failure(5);
+}
+
+#[test]
+fn ci_signs_by_the_key_of_the_configuration_and_nobody_else_does() {
+    let environment = offline().set("BULLA_KEY_PASSWORD", "correct horse");
+    let project = build::project();
+    environment.run(&project, &["key", "generate", "--output", "ci.key"]).success();
+    environment.run(&project, &["lock"]).success();
+    let key = project.path("ci.key").display().to_string();
+    environment.write_config(&format!("[evidence]\nci-key = \"{key}\"\n"));
+    let verify = |environment: &TestEnvironment, code| {
+        environment.run(&project, &["verify", "oci:bulla-out", "--key", "ci.pub"]).failure(code);
+    };
+    environment.run(&project, &["build"]).success();
+    verify(&environment, 7);
+    let environment = environment.set("CI", "true");
+    environment.run(&project, &["build"]).success();
+    verify(&environment, 0);
+}
+
+#[test]
+fn a_push_with_a_key_leaves_both_forms_of_all_that_was_signed() {
+    let Some(registry) = Registry::start() else { return };
+    let environment = offline().set("BULLA_KEY_PASSWORD", "correct horse");
+    allow(&environment, &registry.address());
+    let project = build::project();
+    environment.run(&project, &["key", "generate", "--output", "one.key"]).success();
+    let reference = format!("{}/team/site:1", registry.address());
+    for _ in 0..2 {
+        environment.run(&project, &["build", "--push", &reference, "--sign", "one.key"]).success();
+    }
+    let wanted = ["verify", &reference, "--key", "one.pub", "--require", "signature,provenance", "--format", "json"];
+    let report: Value = serde_json::from_str(&environment.run(&project, &wanted).success().stdout).expect("JSON");
+    let claims = report["claims"].as_array().expect("claims");
+    let proven = |form: &str| {
+        let is = |claim: &&Value| claim["verdict"] == "proven" && claim.to_string().contains(form);
+        claims.iter().filter(is).count()
+    };
+    assert!(proven("bundle") > 0 && proven("legacy") > 0, "{report}");
 }

@@ -6,9 +6,11 @@ mod push_to;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bulla_build::{assemble::Joined, export::check_name, run::Anew};
+use bulla_evidence::key::PrivateKey;
 use bulla_model::{
     Kind, Platform,
     lock::Lock,
@@ -27,6 +29,7 @@ use crate::{
         self,
         build::Wishes,
         export::Output,
+        keys::Passphrase,
         lock::{Update, Wish},
         project::{Place, Project},
         statements::Level,
@@ -155,6 +158,16 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["target", "watch"])]
     compare: bool,
 
+    /// Sign the image and its evidence by this private key, as `bulla key generate` or cosign writes it
+    ///
+    /// The index and the manifest of each platform are signed, and each statement about them; in registries in cosign's older form too. Without it
+    /// nothing is signed, but where CI=true and the configuration names a key for that.
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    sign: Option<PathBuf>,
+
+    #[command(flatten)]
+    passphrase: Passphrase,
+
     /// How much evidence goes with the image to where it is written or pushed
     ///
     /// It refers to the image, whose digest does not depend on it. Archives for Docker cannot hold any.
@@ -246,6 +259,8 @@ struct Done {
     lock: Lock,
     /// `None` where a stage alone was wanted.
     image: Option<Joined>,
+    /// The key that signed it.
+    key: Option<Arc<PrivateKey>>,
 }
 
 /// Builds a project, and pushes it where that is wanted.
@@ -290,9 +305,20 @@ fn build(
         push: push.cloned(),
         secrets: options.secret.clone(),
         evidence: options.evidence,
+        key: key(session, options)?,
     };
     let image = ops::build::run(session, &store()?, project, &lock, &wishes)?;
-    Ok(Done { lock, image })
+    Ok(Done { lock, image, key: wishes.key })
+}
+
+/// Opens the key that signs: the one that is named, or where CI builds the configuration's. Nothing else signs.
+fn key(session: &Session, options: &Options) -> Result<Option<Arc<PrivateKey>>> {
+    let of_ci = || session.config().map(|config| config.evidence.ci_key.clone().filter(|_| session.environment.ci));
+    let path = match &options.sign {
+        Some(path) => Some(path.clone()),
+        None => of_ci()?.filter(|_| options.target.is_none() && options.evidence != Level::None),
+    };
+    path.map(|path| session.signing_key(&path, &options.passphrase)).transpose()
 }
 
 /// Reads the value of `--no-cache`; without one, every step is meant.

@@ -32,6 +32,9 @@ pub(crate) enum EvidenceError {
     /// Another bundle lies where one is to be written.
     #[error("{} is there already, and is no bundle by this key", .0.display())]
     Occupied(PathBuf),
+    /// A statement that was made here cannot be read.
+    #[error("a statement of the store is none")]
+    Own(#[source] bulla_evidence::StatementError),
     /// The key does not sign.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -75,7 +78,7 @@ impl Fault for EvidenceError {
             | Self::Occupied(_)
             | Self::Predicate { .. }
             | Self::NoPlatform(_) => Kind::Spec,
-            Self::Tag { .. } | Self::ReadBack { .. } => Kind::Integrity,
+            Self::Own(_) | Self::Tag { .. } | Self::ReadBack { .. } => Kind::Integrity,
         }
     }
 

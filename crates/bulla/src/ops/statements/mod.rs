@@ -5,6 +5,7 @@
 //! for secrets, and kept in the store.
 
 mod attach;
+mod legacy;
 mod materials;
 mod relaxations;
 
@@ -16,6 +17,8 @@ use bulla_build::{
 };
 use bulla_evidence::{
     Resource, Statement, Subject,
+    configuration::{CONFIGURATION, Configuration},
+    key::PrivateKey,
     provenance::{
         BUILD_TYPE, BuilderFacts, Definition, External, Internal, Isolation, LOCAL_BUILDER, Metadata, PROVENANCE,
         Provenance, Run, RunStep, Step,
@@ -27,6 +30,7 @@ use bulla_store::Store;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::legacy::put_beside;
 use super::project::Project;
 use crate::{
     error::{CliError, Result},
@@ -54,7 +58,7 @@ struct Piece {
 pub(crate) enum Level {
     /// The image alone
     None,
-    /// What verifiers ask for: provenance
+    /// What verifiers ask for, and what building it again takes: provenance, spec and lock
     #[default]
     Standard,
     /// All that there is: also the programs that ran, and what they were refused
@@ -103,10 +107,10 @@ impl Fault for SecretInEvidence {
     }
 }
 
-/// Makes the evidence of what was built, and lets as much of it refer to the image as is wished.
+/// Makes the evidence of what was built, signs it where there is a key, and lets as much of it refer to the image as is wished.
 ///
 /// # Errors
-/// As [`make`].
+/// As [`make`]; and when the key does not sign.
 pub(crate) fn with(
     session: &Session,
     store: &Store,
@@ -114,6 +118,7 @@ pub(crate) fn with(
     mut built: Built,
     invocation: &Invocation<'_>,
     level: Level,
+    key: Option<&PrivateKey>,
 ) -> Result<Built> {
     let mut pieces = match level {
         Level::None => Vec::new(),
@@ -121,7 +126,7 @@ pub(crate) fn with(
     };
     pieces.retain(|piece| level.takes(&piece.predicate_type));
     if let Some(image) = &mut built.image {
-        image.attached = attach::all(store, image, &pieces)?;
+        image.attached = attach::all(store, image, &pieces, key)?;
     }
     Ok(built)
 }
@@ -159,6 +164,7 @@ fn make(
     let metadata = metadata(invocation.began);
     let builder = BuilderFacts { id: id.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), digest: own_digest()? };
     let predicates = [
+        (CONFIGURATION, value(&configuration(project, lock))),
         (TRACE, trace(&id, &metadata, built)),
         (
             PROVENANCE,
@@ -204,15 +210,17 @@ fn builder_id(session: &Session) -> Result<String> {
 
 fn definition(project: &Project, lock: &Lock, plans: &[Plan], built: &Built) -> Definition {
     let file = project.spec_path.file_name().map_or_else(|| "bulla.yaml".into(), |name| name.to_string_lossy());
-    let workspace =
-        project.membership.as_ref().map(|membership| Resource::new("bulla.workspace.yaml", &membership.digest));
+    let workspace = project
+        .membership
+        .as_ref()
+        .map(|membership| Resource::new("bulla.workspace.yaml", &Digest::of(&membership.text)));
     let waived = project.membership.as_ref().map_or(&[][..], |membership| &membership.waived);
     let epoch = plans.first().map_or(Epoch::default(), |plan| plan.epoch);
     let formats = [("action", bulla_build::run::FORMAT), ("layers", bulla_build::assemble::FORMAT)];
     Definition {
         build_type: BUILD_TYPE.to_owned(),
         external_parameters: External {
-            spec: Resource::new(&file, &project.spec_digest),
+            spec: Resource::new(&file, &Digest::of(&project.spec_text)),
             workspace,
             lock: Resource::new("bulla.lock", &Digest::of(lock.render())),
             params: project.set.clone(),
@@ -225,6 +233,16 @@ fn definition(project: &Project, lock: &Lock, plans: &[Plan], built: &Built) -> 
             relaxations: relaxations::of(&project.spec, waived),
         },
         resolved_dependencies: materials::of(&project.spec, lock, plans, built),
+    }
+}
+
+fn configuration(project: &Project, lock: &Lock) -> Configuration {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Configuration {
+        spec: text(&project.spec_text),
+        lock: lock.render(),
+        workspace: project.membership.as_ref().map(|membership| text(&membership.text)),
+        folder: project.membership.as_ref().and_then(|membership| membership.folder.as_ref()).map(ToString::to_string),
     }
 }
 

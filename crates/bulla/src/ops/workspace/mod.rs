@@ -12,7 +12,7 @@ use std::{
 };
 
 use bulla_model::{
-    CleanPath, Digest, Epoch,
+    CleanPath, Epoch,
     spec::{Inherited, MemberSpec, Waiver, Workspace, WorkspaceStore, folder_name},
 };
 
@@ -46,8 +46,8 @@ pub(crate) struct Membership {
     pub root: PathBuf,
     /// The workspace's file, as people are shown it.
     pub shown: String,
-    /// The SHA-256 of its text.
-    pub digest: Digest,
+    /// Its text.
+    pub text: Vec<u8>,
     /// The member's folder; `None` is the workspace's own.
     pub folder: Option<CleanPath>,
     /// The waivers that the member needs.
@@ -75,8 +75,8 @@ impl Found {
     pub(crate) fn membership(&self, folder: Option<CleanPath>, spec: MemberSpec) -> (bulla_model::Spec, Membership) {
         let MemberSpec { spec, waived, idle } = spec;
         let (root, shown, store) = (self.root.clone(), self.shown.clone(), self.workspace.store.clone());
-        let digest = Digest::of(&self.bytes);
-        (spec, Membership { root, shown, digest, folder, waived, idle, store })
+        let text = self.bytes.clone();
+        (spec, Membership { root, shown, text, folder, waived, idle, store })
     }
 }
 

@@ -1,0 +1,54 @@
+//! What was signed, once more in the form that cosign had before bundles: many admission controllers read no other.
+
+use bulla_build::assemble::{Attached, Joined};
+use bulla_evidence::{
+    Statement,
+    bundle::{BUNDLE, Bundle, Content, MAX_BUNDLE},
+    image::SIGNS,
+    key::{PrivateKey, Signer as _},
+    simple,
+};
+use bulla_model::oci::Reference;
+use bulla_store::Store;
+
+use crate::{
+    error::Result,
+    ops::{
+        evidence::{EvidenceError, Published, put},
+        transfer::{Beside, Place},
+    },
+    session::Session,
+};
+
+/// Puts the signatures and statements that refer to an image beside it in a registry, and reads them back.
+///
+/// # Errors
+/// When the registry does not take them, or does not have them afterwards.
+pub(crate) fn put_beside(
+    session: &Session,
+    store: &Store,
+    image: &Joined,
+    reference: &Reference,
+    key: &PrivateKey,
+) -> Result<()> {
+    let mut published = Published::default();
+    for attached in image.attached.iter().filter(|one| one.entry.artifact_type.as_deref() == Some(BUNDLE)) {
+        let Some(statement) = statement(store, attached)? else { continue };
+        let (what, layer) = match statement.predicate_type.as_str() {
+            SIGNS => (Beside::Signatures, simple::sign(&reference.name(), &attached.subject, key)),
+            _ => (Beside::Attestations, simple::attest(&statement, key)),
+        };
+        published.legacy.push((what, attached.subject, layer.map_err(EvidenceError::Sign)?));
+    }
+    put(session, &Place::Registry(reference.pinned(image.index.digest)), &published, key.public())
+}
+
+/// Reads a statement out of the bundle that was made of it.
+fn statement(store: &Store, attached: &Attached) -> Result<Option<Statement>> {
+    let Some(layer) = attached.blobs.iter().find(|blob| blob.media_type == BUNDLE) else { return Ok(None) };
+    let Some(bytes) = store.read_blob(&layer.digest, MAX_BUNDLE as u64)? else { return Ok(None) };
+    let Ok(Bundle { content: Content::Envelope(envelope), .. }) = Bundle::parse(&bytes, MAX_BUNDLE) else {
+        return Ok(None);
+    };
+    Ok(envelope.payload().ok().and_then(|payload| Statement::parse(&payload).ok()))
+}
