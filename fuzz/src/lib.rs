@@ -8,6 +8,7 @@ mod debian;
 mod dependencies;
 mod git;
 mod image;
+mod inventory;
 mod layout;
 mod lent;
 mod model;
@@ -91,6 +92,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("gradle_metadata", modules::gradle_metadata),
     ("apt_path", modules::apt_path),
     ("pypi_offer", pypi::offer),
+    ("inventory", inventory::file),
+    ("copyright", inventory::copyright),
 ];
 
 /// Finds a target by its name.

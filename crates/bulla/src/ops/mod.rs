@@ -14,6 +14,7 @@ pub(crate) mod observe;
 pub(crate) mod platform;
 pub(crate) mod project;
 pub(crate) mod registries;
+pub(crate) mod sbom;
 pub(crate) mod shell;
 pub(crate) mod store;
 pub(crate) mod supply;
