@@ -9,6 +9,7 @@ mod dependencies;
 mod evidence;
 mod git;
 mod image;
+mod inventory;
 mod layout;
 mod lent;
 mod model;
@@ -95,6 +96,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("gradle_metadata", modules::gradle_metadata),
     ("apt_path", modules::apt_path),
     ("pypi_offer", pypi::offer),
+    ("inventory", inventory::file),
+    ("copyright", inventory::copyright),
 ];
 
 /// Finds a target by its name.

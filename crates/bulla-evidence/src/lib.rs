@@ -1,8 +1,9 @@
 //! What a build proves, in the formats that the field's tools read: made of facts that are given, and read again as what a stranger wrote.
 //!
 //! Nothing here has a network, a sandbox, a file system or a clock. Each piece of evidence is a [`Statement`] about an image; [`json`] reads what
-//! came from outside so that two readers cannot see different things in it. A [`key`] signs a statement into a [`bundle`], which a [`carrier`]
-//! brings beside the image; [`verify`] says what all of it proves.
+//! came from outside so that two readers cannot see different things in it. [`inventory`] reads what an image's layers say that they have in them, and
+//! [`sbom`] makes lists of it; [`provenance`] says what was built of what. A [`key`] signs a statement into a [`bundle`], which a [`carrier`] brings beside
+//! the image; [`verify`] says what all of it proves.
 
 pub mod bundle;
 pub mod carrier;
@@ -10,13 +11,16 @@ pub mod configuration;
 pub mod difference;
 pub mod dsse;
 pub mod image;
+pub mod inventory;
 pub mod json;
 pub mod key;
+pub mod licence;
 pub mod policy;
 pub mod predicate;
 pub mod provenance;
 pub mod purl;
 pub mod resource;
+pub mod sbom;
 pub mod simple;
 pub mod statement;
 pub mod trace;

@@ -6,7 +6,7 @@
 //! - [`digest`], [`path`], [`time`], [`platform`]: the newtypes that everything else is written in;
 //! - [`tree`]: a directory by digest; [`capability`]: what a program may do beyond its user's rights;
 //! - [`spec`]: `bulla.yaml`, checked and evaluated; [`lock`]: `bulla.lock`;
-//! - [`image`]: what an image is made of; [`layers`]: the cut; [`tar`], [`oci`]: the formats it is written in;
+//! - [`image`]: what an image is made of; [`layers`]: the cut; [`ownership`]: whose each path is; [`tar`], [`oci`]: the formats it is written in;
 //! - [`secret`]: bytes that nothing shows and that are wiped;
 //! - [`ecosystem`]: the kinds of language packages;
 //! - [`git`]: what names things in a git repository; [`address`]: what a client asks a proxy for;
@@ -23,6 +23,7 @@ pub mod layers;
 pub mod lock;
 pub mod login;
 pub mod oci;
+pub mod ownership;
 pub mod path;
 pub mod plan;
 pub mod platform;

@@ -23,6 +23,7 @@ pub mod process;
 pub mod project;
 pub mod python;
 pub mod registry;
+pub mod sbom;
 pub mod verdaccio;
 
 pub use authority::TestAuthority;
@@ -38,6 +39,7 @@ pub use npm::{NpmPackage, NpmRegistry};
 pub use project::Project;
 pub use python::{PythonIndex, PythonPackage};
 pub use registry::{FakeRegistry, RegistryFault};
+pub use sbom::SbomTools;
 pub use verdaccio::Verdaccio;
 
 /// Says why real package managers are not run now: they take minutes of a processor, and are run where `BULLA_CLIENTS` is set.

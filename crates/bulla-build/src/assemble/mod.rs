@@ -55,6 +55,10 @@ pub struct Assembled {
     /// Whether something of it stands on what was read from a cache: then it is not called reproducible.
     #[serde(default)]
     pub tainted: bool,
+    /// The blob that says who owns each path, of a build that knows it ([`bulla_model::ownership`]). It is no part of what is kept: the same
+    /// image can come of other inputs.
+    #[serde(skip)]
+    pub ownership: Option<Digest>,
 }
 
 /// Capabilities that a package's script would have given to a file, and that the spec does not give.
@@ -116,6 +120,7 @@ pub fn assemble(
         stripped: cut.stripped,
         withheld: Vec::new(),
         tainted: false,
+        ownership: None,
     })
 }
 

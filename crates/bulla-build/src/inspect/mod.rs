@@ -173,6 +173,22 @@ pub fn inspect(path: &Path, entries: bool, limits: &Limits) -> Result<Vec<Image>
     Ok(images)
 }
 
+/// Reads one layer through, hands out its entries with the bytes of their files, and checks both its digests. What was handed out is only to
+/// be believed when no error comes.
+///
+/// # Errors
+/// When the bytes are not that layer, are no layer, or a limit is passed; and what `visit` says.
+pub fn read_layer(
+    packed: impl std::io::Read,
+    (descriptor, diff_id): (&Descriptor, DiffId),
+    limits: &Limits,
+    visit: &mut dyn FnMut(Entry, &mut dyn std::io::Read) -> std::io::Result<()>,
+) -> Result<(), InspectError> {
+    let layer = layer_of(descriptor, diff_id, None);
+    let mut budget = layer::Budget::new(limits);
+    layer::walk(packed, &layer, &mut budget, &mut |entry, _, content| visit(entry, content)).map(drop)
+}
+
 /// Collects the images that an index leads to.
 struct Reader<'a> {
     place: &'a Place,

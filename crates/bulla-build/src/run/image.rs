@@ -30,16 +30,18 @@ use super::{
     rights,
     roots::Roots,
     sandboxed::{Made, small_tree},
-    stages::{Ended, Sources, internal, output_of},
+    stages::{Ended, Sources, StepRecord, internal, output_of},
     supply::Standing,
 };
 use crate::{
     assemble::{Assembled, assemble},
-    event::{Activity, Ending, Event},
+    event::{Activity, ActivityId, Ending, Event},
 };
 
 /// The name that the image's packages have in plan and lock.
-const ROOT: &str = "image";
+pub(super) const ROOT: &str = "image";
+/// What maintainer scripts made of the image's packages.
+pub(super) const CONFIGURED: &str = "configured packages";
 /// What an image from scratch takes of what stands in for scripts.
 const SCRATCH: [&str; 3] = ["etc/passwd", "etc/group", "etc/ssl/certs/ca-certificates.crt"];
 /// What it takes of the packages.
@@ -53,16 +55,18 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) ended: &'a BTreeMap<Name, Ended>,
     pub(crate) sources: &'a Sources,
     pub(crate) roots: &'a Roots,
+    /// The steps that ran or were cached so far, for who owns what.
+    pub(crate) steps: &'a [StepRecord],
 }
 
 /// One input of the image, and where the bytes of its files are.
-struct Placed {
-    input: Input,
-    bytes: Bytes,
+pub(super) struct Placed {
+    pub(super) input: Input,
+    pub(super) bytes: Bytes,
 }
 
 /// Where the bytes of an input are.
-enum Bytes {
+pub(super) enum Bytes {
     /// In a tree of the store, under the same paths.
     Tree(StoredTree),
     /// In the tree of an output, which the image has elsewhere.
@@ -86,15 +90,11 @@ impl Ingredients<'_> {
             if let Some(image) = context.earlier::<Assembled>(&action, stands)?
                 && self.is_there(&image)?
             {
-                return Ok((Assembled { tainted, ..image }, Ending::Cached));
+                let made = || self.made(id).map(|(placed, _, plan)| (placed, plan));
+                let ownership = Some(self.keep_ownership(&image.manifest.digest, stands, made)?);
+                return Ok((Assembled { tainted, ownership, ..image }, Ending::Cached));
             }
-            let progress = |done| {
-                let total = self.plan.roots.get(ROOT).map(|root| root.packages.len() as u64);
-                context.observer.event(&Event::Progress { id, done, total, unit: "packages" });
-            };
-            let base = self.base()?;
-            let (placed, asked) = self.inputs(id, base.as_ref(), &progress)?;
-            let plan = self.plan_of(&placed, base)?;
+            let (placed, asked, plan) = self.made(id)?;
             let open = |index: usize, path: &CleanPath, _: &Node| {
                 let placed = placed.get(index).ok_or(std::io::ErrorKind::NotFound)?;
                 placed.open(path)
@@ -102,8 +102,21 @@ impl Ingredients<'_> {
             let image = assemble(context.store, &plan, &open, context.settings.jobs)?;
             let image = Assembled { withheld: rights::withheld(asked, &plan.capabilities), tainted, ..image };
             context.keep(&action, &image, stands)?;
-            Ok((image, Ending::Done))
+            let ownership = self.keep_ownership(&image.manifest.digest, stands, || Ok((placed, plan)))?;
+            Ok((Assembled { ownership: Some(ownership), ..image }, Ending::Done))
         })
+    }
+
+    /// Gives all that the image is made of, and the capabilities that packages ask for.
+    fn made(&self, id: ActivityId) -> Result<(Vec<Placed>, Vec<Asked>, ImagePlan), BuildError> {
+        let progress = |done| {
+            let total = self.plan.roots.get(ROOT).map(|root| root.packages.len() as u64);
+            self.context.observer.event(&Event::Progress { id, done, total, unit: "packages" });
+        };
+        let base = self.base()?;
+        let (placed, asked) = self.inputs(base.as_ref(), &progress)?;
+        let plan = self.plan_of(&placed, base)?;
+        Ok((placed, asked, plan))
     }
 
     /// Gives what the outputs that are copied stand on.
@@ -189,7 +202,6 @@ impl Ingredients<'_> {
     /// Gives the inputs in the order of precedence, and the capabilities that packages ask for.
     fn inputs(
         &self,
-        _: crate::event::ActivityId,
         base: Option<&base::Base>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(Vec<Placed>, Vec<Asked>), BuildError> {
@@ -331,7 +343,7 @@ impl Ingredients<'_> {
         for tree in root.added() {
             let stored = outputs::load(self.context, &tree)?;
             let input = Input {
-                origin: Part::Derived { name: "configured packages".to_owned() },
+                origin: Part::Derived { name: CONFIGURED.to_owned() },
                 tree: stored.manifest().as_ref().clone(),
                 time: self.plan.epoch,
             };

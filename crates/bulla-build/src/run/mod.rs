@@ -13,6 +13,7 @@ mod image;
 mod journal;
 mod observe;
 mod outputs;
+mod ownership;
 mod packages;
 mod perturb;
 mod proxy;
@@ -46,6 +47,7 @@ pub use dependencies::{Had, keep_answer, keep_pinned, kept_answer, page_action, 
 pub use error::{BuildError, FailedStep};
 pub use journal::{BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value};
 pub use observe::{Observing, Passage, Passing};
+pub use ownership::ownership_of;
 pub use packages::{PackageWriter, unpacked};
 pub use perturb::{NoVariation, Variation};
 pub use record::{CacheUse, Enforced, FORMAT, Program, Refused, RunRecord, RunResult, Used};
@@ -251,6 +253,10 @@ impl Build<'_> {
             let noted = Mutex::new(Vec::new());
             let stages = self.stages(&context, plan, &sources, &roots, &noted);
             let ended = run_all(&stages, self.settings.jobs, None, std::mem::take(&mut shared))?;
+            let mut noted = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
+            let place = |name: &str| plan.stages.iter().position(|stage| stages.label(stage) == name);
+            noted.sort_by_key(|step: &StepRecord| (place(&step.stage), step.step));
+            steps.extend(noted);
             let ingredients = Ingredients {
                 context: &context,
                 spec: self.spec,
@@ -258,6 +264,7 @@ impl Build<'_> {
                 ended: &ended,
                 sources: &sources,
                 roots: &roots,
+                steps: &steps,
             };
             if goal == Goal::Image {
                 let is_last = parts.len() + 1 == self.plans.len();
@@ -267,10 +274,6 @@ impl Build<'_> {
                     false => ingredients.assemble()?,
                 });
             }
-            let mut noted = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
-            let place = |name: &str| plan.stages.iter().position(|stage| stages.label(stage) == name);
-            noted.sort_by_key(|step: &StepRecord| (place(&step.stage), step.step));
-            steps.extend(noted);
             // What is the same for every platform is not run again for the next one.
             shared = ended;
             keep_shared(&mut shared, plan);

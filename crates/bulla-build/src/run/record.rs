@@ -193,6 +193,22 @@ pub(crate) enum Action<'a> {
         /// The time of its files, in seconds since 1970.
         time: u64,
     },
+    /// Saying who owns what in an image.
+    Ownership {
+        /// The number of the document's form.
+        format: u32,
+        /// The image's manifest.
+        manifest: &'a Digest,
+        /// What its steps were made from.
+        materials: &'a [String],
+    },
+    /// Finding that by the image alone: the newest that this store made.
+    OwnershipOf {
+        /// The number of the document's form.
+        format: u32,
+        /// The image's manifest.
+        manifest: &'a Digest,
+    },
     /// Putting an image together.
     Image {
         /// [`FORMAT`].

@@ -55,6 +55,7 @@ mod registry;
 mod registry_attacks;
 mod remote;
 mod resume;
+mod sbom;
 mod settings;
 mod shell;
 mod stop;

