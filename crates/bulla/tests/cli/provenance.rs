@@ -13,6 +13,8 @@ use crate::{build, offline, world::World};
 
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 const CONFIGURATION: &str = "urn:bulla:configuration:1";
+const SPDX: &str = "https://spdx.dev/Document";
+const CYCLONEDX: &str = "https://cyclonedx.org/bom";
 const TRACE: &str = "https://in-toto.io/attestation/runtime-trace/v0.2";
 
 fn json<T: serde::de::DeserializeOwned>(layout: &Path, digest: &Digest) -> T {
@@ -84,7 +86,7 @@ fn provenance_says_what_was_asked_for_and_what_it_was_made_of() {
     let index: Index = json(&layout, &image.parse().expect("a digest"));
     let manifest = index.manifests[0].digest;
     for subject in [image.parse().expect("a digest"), manifest] {
-        for kind in [PROVENANCE, TRACE, CONFIGURATION] {
+        for kind in [PROVENANCE, TRACE, CONFIGURATION, SPDX, CYCLONEDX] {
             let (_, _, statement) = all
                 .iter()
                 .find(|one| one.0 == subject && one.1 == kind)
@@ -98,7 +100,7 @@ fn provenance_says_what_was_asked_for_and_what_it_was_made_of() {
             assert!(about.contains(&subject.hex().as_str()));
         }
     }
-    assert_eq!(all.len(), 6);
+    assert_eq!(all.len(), 10);
     let provenance = provenance(&project, image);
     let external = &provenance["buildDefinition"]["externalParameters"];
     assert_eq!(external["spec"]["digest"]["sha256"], Digest::of(project.read("bulla.yaml")).hex());
@@ -203,9 +205,9 @@ fn the_image_is_the_same_with_all_evidence_and_with_none() {
     let kinds = |project: &Project| {
         statements(&project.path("bulla-out")).into_iter().map(|one| one.1).collect::<std::collections::BTreeSet<_>>()
     };
-    assert_eq!(kinds(&project).len(), 3);
+    assert_eq!(kinds(&project).len(), 5);
     assert_eq!(digest(&[]), image);
-    assert_eq!(kinds(&project), [PROVENANCE.to_owned(), CONFIGURATION.to_owned()].into());
+    assert_eq!(kinds(&project), [PROVENANCE, CONFIGURATION, SPDX, CYCLONEDX].map(str::to_owned).into());
     // What the layout does not lead to any more is gone from it.
     let text = fs_err::read_dir(project.path("bulla-out/blobs/sha256")).expect("blobs").flatten();
     let traces =
@@ -232,11 +234,11 @@ fn evidence_is_pushed_with_the_image_and_read_back_from_the_registry() {
         2,
         "of the index and of the manifest: {kinds:?}"
     );
-    assert_eq!(kinds.len(), 6);
+    assert_eq!(kinds.len(), 10);
     // Again gives no second one.
     environment.run(&project, &["build", "--push", &reference, "--evidence", "full"]).success();
     environment.run(&project, &["pull", &reference, "again"]).success();
-    assert_eq!(statements(&project.path("again")).len(), 6);
+    assert_eq!(statements(&project.path("again")).len(), 10);
 }
 
 fn allow(environment: &TestEnvironment, address: &str) {

@@ -109,7 +109,6 @@ pub(super) struct Found {
 
 impl Found {
     /// Reads an image of the store.
-    #[allow(dead_code, reason = "see `of_build`")]
     pub(super) fn of_store(store: &Store, descriptor: &Descriptor) -> Result<Self> {
         let read = |blob: &Descriptor, most: u64| -> Result<Vec<u8>> {
             Ok(store.read_blob(&blob.digest, most)?.ok_or(SbomError::Missing { digest: blob.digest })?)

@@ -29,7 +29,6 @@ struct Key<'a> {
 ///
 /// # Errors
 /// When a layer is missing or not what it should be, or the store cannot be written.
-#[allow(dead_code, reason = "what attaches evidence to an image calls it")]
 pub(crate) fn of_build(store: &Store, image: &Assembled, format: Format) -> Result<(Digest, u64)> {
     let key = Key {
         sbom: format.name(),

@@ -1,7 +1,7 @@
 //! What a build proves: made when the image is, out of what was enforced and seen, and kept beside it.
 //!
 //! The order of things: the definition of the build is put together ([`materials`], [`relaxations`]); where an earlier invocation made the same
-//! image of the same definition, and this one ran nothing, its evidence is that of this one too; else statements are made, searched
+//! image of the same definition, and this one ran nothing, its evidence is that of this one too; else statements are made, among them lists of what is in the image ([`super::sbom`]), searched
 //! for secrets, and kept in the store.
 
 mod attach;
@@ -12,17 +12,21 @@ mod relaxations;
 use std::{collections::BTreeSet, time::SystemTime};
 
 use bulla_build::{
+    assemble::Joined,
     run::{Built, StepRecord, Variation},
     secret::{Hit, Secrets},
 };
 use bulla_evidence::{
     Resource, Statement, Subject,
     configuration::{CONFIGURATION, Configuration},
+    inventory, json,
     key::PrivateKey,
     provenance::{
         BUILD_TYPE, BuilderFacts, Definition, External, Internal, Isolation, LOCAL_BUILDER, Metadata, PROVENANCE,
         Provenance, Run, RunStep, Step,
     },
+    sbom::{self, Format},
+    statement::MAX_STATEMENT,
     trace::{self, Process, Refusal, TRACE},
 };
 use bulla_model::{Digest, Epoch, Fault, Hasher, Kind, lock::Lock, plan::Plan};
@@ -31,7 +35,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::legacy::put_beside;
-use super::project::Project;
+use super::{evidence::EvidenceError, project::Project};
 use crate::{
     error::{CliError, Result},
     session::Session,
@@ -39,6 +43,10 @@ use crate::{
 
 /// The number of the way in which evidence is made: what was kept of another is made anew.
 const FORMAT: u32 = 1;
+
+/// The lists of an image that go with it, and the types of their statements (in-toto, `spec/predicates/spdx.md` and `cyclonedx.md`).
+const LISTS: [(Format, &str); 2] =
+    [(Format::Spdx23, "https://spdx.dev/Document"), (Format::CycloneDx16, "https://cyclonedx.org/bom")];
 
 /// A statement that is kept in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +66,7 @@ struct Piece {
 pub(crate) enum Level {
     /// The image alone
     None,
-    /// What verifiers ask for, and what building it again takes: provenance, spec and lock
+    /// What verifiers ask for, and what building it again takes: lists of what is in it, provenance, spec and lock
     #[default]
     Standard,
     /// All that there is: also the programs that ran, and what they were refused
@@ -148,7 +156,8 @@ fn make(
         std::iter::once(image.index.digest).chain(image.parts.iter().map(|part| part.manifest.digest)).collect();
     let id = builder_id(session)?;
     let key = |compared: bool| {
-        let all = ("evidence", FORMAT, &id, &about, &definition, compared);
+        let lists = (sbom::VERSION, inventory::FORMAT);
+        let all = ("evidence", FORMAT, lists, &id, &about, &definition, compared);
         Digest::of(serde_json::to_vec(&all).expect("its maps have texts as keys"))
     };
     let compared = invocation.varied.is_some();
@@ -161,6 +170,7 @@ fn make(
         }
     }
     let key = key(compared);
+    let mut pieces = lists(session, store, project, image, invocation.secrets)?;
     let metadata = metadata(invocation.began);
     let builder = BuilderFacts { id: id.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), digest: own_digest()? };
     let predicates = [
@@ -173,18 +183,44 @@ fn make(
     ];
     let subjects: Vec<Subject> =
         about.iter().map(|digest| Subject::new(Some(project.spec.name.as_str()), digest)).collect();
-    let mut pieces = Vec::new();
     for (predicate_type, predicate) in predicates {
-        let bytes = Statement::new(subjects.clone(), predicate_type, predicate).to_bytes();
-        let hits = invocation.secrets.find(&bytes);
-        if !hits.is_empty() {
-            return Err(SecretInEvidence { predicate_type: predicate_type.to_owned(), hits }.into());
-        }
-        let (digest, size) = (store.put_blob(&bytes)?, bytes.len() as u64);
-        pieces.push(Piece { predicate_type: predicate_type.to_owned(), digest, size, about: about.clone() });
+        let statement = Statement::new(subjects.clone(), predicate_type, predicate);
+        pieces.push(keep(store, &statement, about.clone(), invocation.secrets)?);
     }
     store.put_result(&key, &serde_json::to_vec(&pieces).expect("its maps have texts as keys"))?;
     Ok(pieces)
+}
+
+/// Makes the lists of what the image of each platform is made of.
+fn lists(session: &Session, store: &Store, project: &Project, image: &Joined, secrets: &Secrets) -> Result<Vec<Piece>> {
+    let mut pieces = Vec::new();
+    for part in &image.parts {
+        // A list of one platform's files is none of an index of several.
+        let mut about = vec![part.manifest.digest];
+        about.extend((image.parts.len() == 1).then_some(image.index.digest));
+        for (format, predicate_type) in LISTS {
+            let (list, unowned) = super::sbom::of_build(store, part, format)?;
+            if unowned > 0 && format == LISTS[0].0 {
+                session.warn(&format!("{unowned} files of the image have no owner; `bulla sbom --closed` names them"));
+            }
+            let missing = || bulla_build::export::ExportError::Missing { digest: list };
+            let bytes = store.read_blob(&list, MAX_STATEMENT as u64)?.ok_or_else(missing)?;
+            let predicate = json::read(&bytes, MAX_STATEMENT).map_err(|error| EvidenceError::Own(error.into()))?;
+            let subjects = about.iter().map(|digest| Subject::new(Some(project.spec.name.as_str()), digest)).collect();
+            pieces.push(keep(store, &Statement::new(subjects, predicate_type, predicate), about.clone(), secrets)?);
+        }
+    }
+    Ok(pieces)
+}
+
+/// Keeps a statement, after it was searched for secrets.
+fn keep(store: &Store, statement: &Statement, about: Vec<Digest>, secrets: &Secrets) -> Result<Piece> {
+    let (bytes, predicate_type) = (statement.to_bytes(), statement.predicate_type.clone());
+    let hits = secrets.find(&bytes);
+    if !hits.is_empty() {
+        return Err(SecretInEvidence { predicate_type, hits }.into());
+    }
+    Ok(Piece { predicate_type, digest: store.put_blob(&bytes)?, size: bytes.len() as u64, about })
 }
 
 /// Gives the evidence that an earlier invocation made, where all of it is still there.
