@@ -13,6 +13,7 @@ import time
 import tomllib
 
 from measure import Failed, Table, events, median, paired, run, shown, spawn
+import inventory
 import packages
 from peers import Docker, Registry, debian_source, dockerfile, have, sources_list
 
@@ -561,7 +562,7 @@ def warm(bench, address, place):
 
 
 CASES = {case.__name__: case for case in [start, hello, again, tree, roots, scripts, layers, memory, steps, sources, redis, export,
-                                          registry, edit, ci, *packages.CASES]}
+                                          registry, edit, ci, *packages.CASES, *inventory.CASES]}
 
 
 def main():

@@ -71,8 +71,17 @@ impl Licence {
         let mut parts: Vec<String> = Vec::new();
         let mut others = BTreeMap::new();
         for licence in licences.into_iter().filter(|licence| !licence.is_unknown()) {
-            if parts.len() < MAX_NAMES && !parts.contains(&licence.expression) {
-                parts.push(licence.expression);
+            // What is joined in the same way is taken apart, so that each is there once.
+            let is_plain = !licence.expression.contains('(') && !licence.expression.contains(weaker);
+            let split = |text: &str| text.split(with).map(str::to_owned).collect();
+            let inner: Vec<String> =
+                if is_plain { split(&licence.expression) } else { vec![licence.expression.clone()] };
+            if parts.len() < MAX_NAMES {
+                inner.into_iter().for_each(|part| {
+                    if !parts.contains(&part) {
+                        parts.push(part)
+                    }
+                });
                 others.extend(licence.others);
             }
         }
@@ -135,6 +144,8 @@ mod tests {
             "MIT AND (GPL-2.0-only OR MIT)"
         );
         assert_eq!(Licence::all([choice]).expression, "GPL-2.0-only OR MIT");
+        let two = || Licence::all([mit(), Licence::read("ISC")]);
+        assert_eq!(Licence::all([two(), Licence::read("ISC"), two()]).expression, "MIT AND ISC");
         assert_eq!(Licence::all([]).expression, "");
         assert_eq!((mit().id(), Licence::read("MIT OR ISC").id()), (Some("MIT"), None));
     }

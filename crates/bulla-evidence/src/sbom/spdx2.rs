@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use sha1::Digest as _;
 
 use super::{Algorithm, Bom, Component, Content, File, Format, Kind, Ownership, Party, VERSION, identity};
 use crate::json;
@@ -52,6 +53,8 @@ struct Package {
     supplier: String,
     download_location: &'static str,
     files_analyzed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package_verification_code: Option<VerificationCode>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     checksums: Vec<Checksum>,
     license_concluded: &'static str,
@@ -62,6 +65,12 @@ struct Package {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     external_refs: Vec<ExternalRef>,
     primary_package_purpose: &'static str,
+}
+
+#[derive(Serialize, Clone)]
+#[serde(rename_all = "camelCase")]
+struct VerificationCode {
+    package_verification_code_value: String,
 }
 
 #[derive(Serialize)]
@@ -111,6 +120,7 @@ struct Extracted<'a> {
 /// Writes the document.
 pub(super) fn write(bom: &Bom) -> Vec<u8> {
     let subject = &bom.subject;
+    let codes = codes(bom);
     let comment = if bom.notes.is_empty() { None } else { Some(bom.notes.join("\n")) };
     json::write(&Document {
         spdx_version: "SPDX-2.3",
@@ -126,8 +136,8 @@ pub(super) fn write(bom: &Bom) -> Vec<u8> {
         },
         comment,
         document_describes: [IMAGE],
-        packages: std::iter::once(image(bom))
-            .chain(bom.components.iter().enumerate().map(|(at, one)| package(bom, at, one)))
+        packages: std::iter::once(image(bom, codes.get(&None)))
+            .chain(bom.components.iter().enumerate().map(|(at, one)| package(bom, at, one, codes.get(&Some(at)))))
             .collect(),
         files: bom.files.iter().enumerate().filter_map(|(at, one)| file(at, one)).collect(),
         relationships: relationships(bom),
@@ -140,7 +150,31 @@ fn list_version() -> String {
     spdx::license_version().trim_start_matches('v').split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-fn image(bom: &Bom) -> Package {
+/// Gives the verification codes of the image and of the components that own files, by their places (clause 7.9): the SHA-1 of all SHA-1s, sorted.
+fn codes(bom: &Bom) -> BTreeMap<Option<usize>, VerificationCode> {
+    let mut sums = BTreeMap::<Option<usize>, Vec<&str>>::new();
+    for file in &bom.files {
+        if let Content::Bytes { sha1, .. } = &file.content {
+            sums.entry(owner(file)).or_default().push(sha1);
+        }
+    }
+    let code = |mut sums: Vec<&str>| {
+        sums.sort_unstable();
+        let value = sha1::Sha1::digest(sums.concat().as_bytes());
+        VerificationCode { package_verification_code_value: value.iter().map(|byte| format!("{byte:02x}")).collect() }
+    };
+    sums.into_iter().map(|(owner, sums)| (owner, code(sums))).collect()
+}
+
+/// Gives the component that a file is told with; none is the image itself.
+const fn owner(file: &File) -> Option<usize> {
+    match file.owner {
+        Ownership::Component(owner) => Some(owner),
+        _ => None,
+    }
+}
+
+fn image(bom: &Bom, code: Option<&VerificationCode>) -> Package {
     let subject = &bom.subject;
     Package {
         id: IMAGE.to_owned(),
@@ -148,7 +182,8 @@ fn image(bom: &Bom) -> Package {
         version_info: Some(subject.manifest.to_string()),
         supplier: subject.supplier.as_ref().map_or_else(|| NOTHING.to_owned(), party),
         download_location: NOTHING,
-        files_analyzed: false,
+        files_analyzed: code.is_some(),
+        package_verification_code: code.cloned(),
         checksums: vec![Checksum { algorithm: "SHA256", checksum_value: subject.manifest.hex() }],
         license_concluded: NOTHING,
         license_declared: NOTHING.to_owned(),
@@ -163,7 +198,7 @@ fn purl_ref(purl: String) -> ExternalRef {
     ExternalRef { reference_category: "PACKAGE-MANAGER", reference_type: "purl", reference_locator: purl }
 }
 
-fn package(bom: &Bom, at: usize, component: &Component) -> Package {
+fn package(bom: &Bom, at: usize, component: &Component, code: Option<&VerificationCode>) -> Package {
     let licence = &component.licence;
     Package {
         id: id_of(at, component),
@@ -171,7 +206,8 @@ fn package(bom: &Bom, at: usize, component: &Component) -> Package {
         version_info: component.version.clone(),
         supplier: component.supplier.as_ref().map_or_else(|| NOTHING.to_owned(), party),
         download_location: NOTHING,
-        files_analyzed: false,
+        files_analyzed: code.is_some(),
+        package_verification_code: code.cloned(),
         checksums: component.digests.iter().map(|(algorithm, hex)| checksum(*algorithm, hex)).collect(),
         license_concluded: NOTHING,
         license_declared: if licence.is_unknown() { NOTHING.to_owned() } else { licence.expression.clone() },
@@ -254,10 +290,7 @@ fn relationships(bom: &Bom) -> Vec<Relationship> {
         if !matches!(file.content, Content::Bytes { .. }) {
             continue;
         }
-        let owner = match file.owner {
-            Ownership::Component(owner) => id(owner),
-            _ => Some(IMAGE.to_owned()),
-        };
+        let owner = owner(file).map_or_else(|| Some(IMAGE.to_owned()), id);
         all.extend(owner.map(|owner| relation(&owner, "CONTAINS", format!("SPDXRef-{}", identity::file(at)))));
     }
     all

@@ -4,7 +4,7 @@ use bulla_testkit::{Project, process};
 
 use crate::offline;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "build",
     "init",
     "lock",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 18] = [
     "doctor",
     "explain",
     "inspect",
+    "sbom",
     "push",
     "pull",
     "copy",
