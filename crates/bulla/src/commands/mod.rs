@@ -18,6 +18,7 @@ pub(crate) mod lock;
 pub(crate) mod manual;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod reproduce;
 pub(crate) mod sbom;
 pub(crate) mod shell;
 pub(crate) mod sign;

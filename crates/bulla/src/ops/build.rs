@@ -168,6 +168,24 @@ fn make(
     Ok((pinned.unwrap_or_else(|| lock.clone()), built))
 }
 
+/// Makes an image with nothing of earlier builds and without secrets, for platforms of its spec, and keeps nothing of it.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn once_more(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    lock: &Lock,
+    platforms: &BTreeSet<Platform>,
+    varied: &BTreeSet<Variation>,
+) -> Result<Built> {
+    let wishes = Wishes { again: Some(varied.clone()), platforms: platforms.clone(), ..Wishes::default() };
+    let plans = plans(project, lock, &wishes)?;
+    let around = (&Journal::default(), &Secrets::default());
+    Ok(make(session, store, project, lock, (&plans, &wishes), around)?.1)
+}
+
 /// Makes an image once more in other surroundings, and gives what was otherwise.
 ///
 /// # Errors

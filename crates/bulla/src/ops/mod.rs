@@ -17,6 +17,7 @@ pub(crate) mod observe;
 pub(crate) mod platform;
 pub(crate) mod project;
 pub(crate) mod registries;
+pub(crate) mod reproduce;
 pub(crate) mod sbom;
 pub(crate) mod shell;
 pub(crate) mod statements;

@@ -54,6 +54,7 @@ mod referrers;
 mod registry;
 mod registry_attacks;
 mod remote;
+mod reproduce;
 mod resume;
 mod sbom;
 mod settings;

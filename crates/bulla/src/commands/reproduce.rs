@@ -1,0 +1,143 @@
+//! `bulla reproduce`: an image is made again from its evidence, and compared.
+
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
+
+use bulla_build::run::Variation;
+use bulla_model::Kind;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::{
+    error::{CliError, Result},
+    ops::{
+        evidence::What,
+        reproduce::{self, Outcome, Vouched, Wanted},
+    },
+    report,
+    session::Session,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  bulla reproduce oci:bulla-out --source .                      what was just built
+  bulla reproduce registry.example/team/shop:1.4 --key release.pub
+  bulla reproduce shop.oci.tar --perturb                        … in other surroundings, and the cause where it differs
+  bulla reproduce oci:bulla-out --source . --perturb=zone,processors
+
+The sources are fetched where the image was built from a clean checkout of a public repository; else --source names the project's
+folder. Exit codes: 0 the same digest, 7 another one, or it cannot be made again; 5 evidence that was tampered with.";
+
+/// Make an image again from its provenance, and say whether it comes out the same
+///
+/// Reads and verifies the evidence that refers to the image, builds from the spec, lock and commit that it names, with no credentials, no
+/// secrets and nothing of earlier builds, and compares. What differs is shown with the reason, as far as it can be told.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// The image: `oci:DIR[:NAME]`, a folder or archive with a layout, or `HOST/REPOSITORY[:TAG][@DIGEST]`
+    #[arg(value_name = "IMAGE")]
+    what: What,
+
+    /// A public key that must have signed the evidence; may be repeated. Without one, what nobody signed is believed, and that is said
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+
+    /// The folder of the project, where its sources are folders of it
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+
+    /// Make it in other surroundings, and find out which of them it depends on: zone, locale, host-name, user, umask, processors,
+    /// directory-order [default: all but umask]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    perturb: Option<Vec<String>>,
+
+    /// How the result is written
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// What programs read.
+#[derive(Serialize)]
+struct Document<'a> {
+    image: String,
+    made: String,
+    same: bool,
+    /// Whether a key that was named signed the evidence.
+    signed: bool,
+    /// What was otherwise around the steps.
+    varied: Vec<&'static str>,
+    /// What the difference comes of, where that was looked for: empty where it is there with nothing varied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causes: Option<Vec<&'static str>>,
+    differences: &'a [String],
+}
+
+/// Runs the command; the exit code says whether it is the same.
+pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
+    let place = match &options.what {
+        What::Image(place) => place.clone(),
+        What::File(path) => crate::ops::transfer::Place::Archive(path.clone(), None),
+    };
+    let varied = varied(options.perturb.as_deref())?;
+    let (keys, source) = (options.key.clone(), options.source.clone());
+    let outcome = reproduce::run(session, &Wanted { place, keys, source, varied: varied.clone() })?;
+    if outcome.vouched == Vouched::Nobody {
+        session.warn("nobody signed the evidence that was built from, or no key was named: whoever wrote the image could write it");
+    }
+    let told = outcome.differences.as_ref().map(|differences| differences.told()).unwrap_or_default();
+    let same = outcome.image == outcome.made;
+    session.print(&match options.format {
+        Format::Text => text(&outcome, &told),
+        Format::Json => report::json_line(&Document {
+            image: outcome.image.to_string(),
+            made: outcome.made.to_string(),
+            same,
+            signed: outcome.vouched == Vouched::Key,
+            varied: names(&varied),
+            causes: outcome.causes.as_ref().map(names),
+            differences: &told,
+        }),
+    })?;
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(Kind::Policy.exit_code()) })
+}
+
+fn names(varied: &BTreeSet<Variation>) -> Vec<&'static str> {
+    varied.iter().map(|variation| variation.name()).collect()
+}
+
+fn varied(words: Option<&[String]>) -> Result<BTreeSet<Variation>> {
+    let read =
+        |word: &String| word.parse().map_err(|error| CliError::Option(format!("`--perturb={word}`: {error}")).into());
+    match words {
+        None => Ok(BTreeSet::new()),
+        Some([only]) if only.is_empty() => Ok(Variation::USUAL.into()),
+        Some(words) => words.iter().map(read).collect(),
+    }
+}
+
+fn text(outcome: &Outcome, told: &[String]) -> String {
+    if outcome.image == outcome.made {
+        return format!("{}\nreproduced: it came out the same\n", outcome.image);
+    }
+    let mut out = format!("{}\nnot reproduced: it came out as {}\n", outcome.image, outcome.made);
+    for line in told {
+        out.push_str(&format!("  {line}\n"));
+    }
+    match &outcome.causes {
+        None => {}
+        Some(causes) if causes.is_empty() => {
+            out.push_str("It differs in the same surroundings too: by the time, by chance, or by the machine.\n");
+        }
+        Some(causes) => out.push_str(&format!("It depends on: {}.\n", names(causes).join(", "))),
+    }
+    out
+}
