@@ -8,7 +8,7 @@ use bulla_evidence::{
 };
 use bulla_model::{CleanPath, Digest, Epoch};
 
-const LIMITS: Limits = Limits { document: 1 << 20, program: 1 << 20, packages: 1000 };
+const LIMITS: Limits = Limits { document: 1 << 20, documents: 1 << 20, program: 1 << 20, packages: 1000 };
 /// Paths by which files are known, each with the kind of reader that it has.
 const PATHS: [&str; 16] = [
     "bin/program",

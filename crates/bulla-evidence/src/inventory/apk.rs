@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bulla_model::CleanPath;
 
-use super::{Found, MAX_PACKAGES, Owns, Says, Unread, word};
+use super::{Found, MAX_FILES, MAX_PACKAGES, Owns, Says, Unread, word};
 use crate::{licence::Licence, purl::Purl, sbom::Party};
 
 pub(super) fn is(path: &[u8]) -> bool {
@@ -26,7 +26,7 @@ fn package(text: &str) -> Option<Found> {
     for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {
         match key {
             "F" => folder = value,
-            "R" => files.extend(
+            "R" if files.len() < MAX_FILES => files.extend(
                 CleanPath::from_archive(format!("{folder}/{value}").trim_start_matches('/').as_bytes()).ok().flatten(),
             ),
             _ => _ = fields.entry(key).or_insert(value),

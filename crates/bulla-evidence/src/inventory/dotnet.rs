@@ -8,7 +8,7 @@ use super::{Found, MAX_PACKAGES, Owns, Says, Unread, word};
 use crate::{json, purl::Purl, sbom::Algorithm};
 
 /// The most bytes of such a file.
-const MAX_FILE: usize = 64 << 20;
+const MAX_FILE: usize = 16 << 20;
 
 pub(super) fn is(path: &[u8]) -> bool {
     path.ends_with(b".deps.json")

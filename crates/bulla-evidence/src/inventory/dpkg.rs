@@ -3,7 +3,7 @@
 
 use bulla_model::CleanPath;
 
-use super::{Found, MAX_PACKAGES, Owns, Says, Unread, field, fields, word};
+use super::{Found, MAX_FILES, MAX_PACKAGES, Owns, Says, Unread, field, fields, word};
 use crate::{licence, purl::Purl, sbom::Party};
 
 const STATUS: &[u8] = b"var/lib/dpkg/status";
@@ -104,7 +104,7 @@ pub(super) fn list(path: &CleanPath, bytes: &[u8]) -> Result<Vec<Says>, Unread> 
         CleanPath::from_archive(line.strip_prefix(b"/").unwrap_or(line)).ok().flatten()
     };
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    Ok(vec![Says::Files(package, lines.filter_map(file).collect())])
+    Ok(vec![Says::Files(package, lines.filter_map(file).take(MAX_FILES).collect())])
 }
 
 /// Reads a copyright file.

@@ -184,6 +184,8 @@ impl From<crate::json::JsonError> for Unread {
 
 /// The most packages that one file may tell of.
 pub(crate) const MAX_PACKAGES: usize = 100_000;
+/// The most files that one file may list.
+pub(crate) const MAX_FILES: usize = 1_000_000;
 /// The most bytes of a name or version that is taken.
 const MAX_WORD: usize = 512;
 

@@ -15,6 +15,8 @@ use super::{
 pub struct Limits {
     /// The most bytes of a database or manifest.
     pub document: u64,
+    /// The most bytes of all databases and manifests of a layer together: what they say is held in memory.
+    pub documents: u64,
     /// The most bytes of a program or archive; it is held in memory.
     pub program: u64,
     /// The most packages of a layer.
@@ -23,7 +25,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { document: 64 << 20, program: 512 << 20, packages: MAX_PACKAGES }
+        Self { document: 64 << 20, documents: 512 << 20, program: 512 << 20, packages: MAX_PACKAGES }
     }
 }
 
@@ -65,6 +67,8 @@ pub struct Scanner {
     limits: Limits,
     contents: LayerContents,
     packages: usize,
+    /// The bytes of databases and manifests that were read.
+    documents: u64,
 }
 
 impl Scanner {
@@ -86,8 +90,12 @@ impl Scanner {
         let mut reading = Hashing { inner: bytes, sha256: Hasher::new(), sha1: Sha1::new() };
         let name = path.as_bytes();
         if let Some(reader) = READERS.iter().find(|reader| (reader.is)(name)) {
-            match reading.whole(size, self.limits.document)? {
-                Some(bytes) => self.take(&path, reader.by, (reader.read)(&path, &bytes)),
+            let most = self.limits.document.min(self.limits.documents - self.documents);
+            match reading.whole(size, most)? {
+                Some(bytes) => {
+                    self.documents += bytes.len() as u64;
+                    self.take(&path, reader.by, (reader.read)(&path, &bytes));
+                }
                 None => self.take(&path, reader.by, Err(too_large(size))),
             }
         } else if RPM.contains(&name) {

@@ -198,6 +198,23 @@ fn a_file_that_the_build_did_not_put_there_is_nobodys() {
 }
 
 #[test]
+fn files_of_an_image_below_are_its_packages_or_its_own() {
+    let own = layer(&[("app/x", "x")], &[]);
+    let mut owners = Owners::default();
+    let base = |layers| Owner::Base { reference: "registry.example/base:1".into(), digest: Digest::of("base"), layers };
+    owners.note(base(vec![Digest::of("0")]));
+    owners.own(path("app/x"), Owner::Scripts { reason: "it is so".into() }, Some(Digest::of("x")));
+    let ownership = owners.finish("shop", Platform::LinuxAmd64);
+    let bom = compose(subject(2, true), &[debian(), own], Some(&ownership));
+    assert_eq!(bom.unowned(), 0, "{:#?}", bom.files);
+    let owner = |at: &str| bom.files.iter().find(|file| file.path == at).map(|file| &file.owner);
+    let named = |name: &str| bom.components.iter().position(|one| one.name == name).map(Ownership::Component);
+    assert_eq!(owner("usr/bin/a"), named("a").as_ref());
+    assert_eq!(owner("usr/share/doc/a/copyright"), named("registry.example/base:1").as_ref());
+    assert!(matches!(owner("app/x"), Some(Ownership::Exception(why)) if why.contains("it is so")));
+}
+
+#[test]
 fn documents_are_the_same_for_the_same_image_and_others_for_another() {
     let (layers, ownership) = built();
     let bom = compose(subject(1, true), &layers, Some(&ownership));

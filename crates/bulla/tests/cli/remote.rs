@@ -137,7 +137,8 @@ fn a_registry_that_lies_or_cuts_off_changes_no_image() {
     }
     registry.forget_requests();
     assert!(build("the control").contains("0 of 3 steps run"));
-    assert_eq!(registry.count("GET", "/manifests/result-"), 5, "one request finds a result");
+    // Three steps, the output, the image, and who owns what in it.
+    assert_eq!(registry.count("GET", "/manifests/result-"), 6, "one request finds a result");
 }
 
 #[test]
