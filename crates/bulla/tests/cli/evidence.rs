@@ -84,7 +84,7 @@ fn keys_are_made_under_a_passphrase_and_never_overwritten() {
 #[test]
 fn a_key_without_protection_is_imported_and_not_signed_with() {
     let (environment, project) = (with_passphrase(), Project::new());
-    // Made for this test by OpenSSL.
+    // As OpenSSL writes it: Ed25519, out of a seed of sevens.
     let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n-----END PRIVATE KEY-----\n";
     project.write("plain.pem", pem);
     project.write("x", "x");
