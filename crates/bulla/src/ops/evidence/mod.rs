@@ -1,4 +1,4 @@
-//! Evidence of images and files: what it is about ([`what`]), where it lies and how it is read ([`gather`]), and how it gets there ([`put`]).
+//! Evidence of images and files: what it is about ([`what`]), where it lies and how it is read ([`gather`]), and how it gets there ([`mod@put`]).
 //!
 //! What is a signature, and what it proves, is said by `bulla-evidence`; here are the places.
 
