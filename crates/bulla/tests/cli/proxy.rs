@@ -226,7 +226,7 @@ fn hosts_of_addresses_are_bounded() {
 }
 
 /// The real uv, as a package beside the machine's Python.
-fn uv_deb(test: &str) -> Option<Deb> {
+pub(super) fn uv_deb(test: &str) -> Option<Deb> {
     let bytes = fs_err::read(uv(test)?).expect("uv");
     let deb = Deb::new("uv", "1").compression(Compression::None).file("usr/bin/uv", 0o755, bytes);
     // What Python is not linked with.
