@@ -244,7 +244,11 @@ fn git(beside: &str) -> Result<Deb, String> {
             deb = deb.file(&format!("usr/lib/git-core/{name}"), 0o755, read(&file)?);
         }
     }
-    let known = libraries(&beside)?;
+    let mut known = libraries(&beside)?;
+    if beside.to_string_lossy().contains("python") {
+        // Its modules have this one.
+        known.extend(libraries(&git)?.into_iter().filter(|library| library.to_string_lossy().contains("/libz.so")));
+    }
     for library in libraries(&git)?.iter().filter(|library| !known.contains(library)) {
         let name = library.file_name().and_then(|name| name.to_str()).ok_or("a library without a name")?;
         deb = deb.file(&format!("usr/lib/x86_64-linux-gnu/{name}"), 0o755, read(library)?);

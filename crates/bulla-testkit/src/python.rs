@@ -328,6 +328,10 @@ fn python() -> Result<Deb, String> {
         .filter(|word| word.starts_with('/'))
         .map(PathBuf::from)
         .collect();
+    // What programs beside it are linked with: uv, and modules of Poetry.
+    let further = ["libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libpthread.so.0", "libdl.so.2"];
+    let further = further.map(|name| Path::new("/lib/x86_64-linux-gnu").join(name));
+    libraries.extend(further.into_iter().filter(|library| library.exists()));
     libraries.sort();
     libraries.dedup();
     for library in libraries {

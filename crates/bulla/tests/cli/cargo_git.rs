@@ -199,7 +199,7 @@ fn what_no_commit_has_is_an_error_that_says_it() {
         5,
         "has it in version 1.0.0",
     );
-    fails(&lock.replace(&format!("#{commit}"), "#main"), 3, "Cargo.lock:14: one 1.0.0: the git repository");
+    fails(&lock.replace(&format!("#{commit}"), "#main"), 3, "Cargo.lock:13: one 1.0.0: the git repository");
     fails(&lock.replace(&format!("#{commit}"), ""), 3, "no whole commit");
     let url = gits.url("one");
     fails(&lock.replace(&url, "https://me:word@git.example/x"), 3, "has a login in it");
