@@ -69,6 +69,11 @@ impl Ecosystem {
         self.is_observed() || matches!(self, Self::Pypi)
     }
 
+    /// Says whether its lock files may name something without a hash that could pin it, which `bulla.lock` pins then.
+    pub const fn can_be_loose(self) -> bool {
+        matches!(self, Self::Npm | Self::Pypi | Self::Cargo)
+    }
+
     /// Finds an ecosystem by its name in the spec.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|ecosystem| ecosystem.name() == name)

@@ -216,10 +216,10 @@ fn node() -> Result<Deb, String> {
     Ok(deb.entry(TarEntry::symlink("./usr/bin/npm", format!("../lib/node_modules/npm/{main}"))))
 }
 
-/// Makes a package of Debian of the machine's own git, as far as clones of folders need it, for a root that has [`node_deb`]. `None`, after it
-/// was said why, where there is none.
-pub fn git_deb(test: &str) -> Option<Deb> {
-    match git() {
+/// Makes a package of Debian of the machine's own git, as far as clones of folders need it, for a root that has a program (`node`, `python3`) with
+/// what that is linked with. `None`, after it was said why, where there is none.
+pub fn git_deb(test: &str, beside: &str) -> Option<Deb> {
+    match git(beside) {
         Ok(deb) => Some(deb),
         Err(why) => {
             skipped(test, &why);
@@ -228,9 +228,9 @@ pub fn git_deb(test: &str) -> Option<Deb> {
     }
 }
 
-fn git() -> Result<Deb, String> {
+fn git(beside: &str) -> Result<Deb, String> {
     let git = fs_err::canonicalize("/usr/bin/git").map_err(|error| error.to_string())?;
-    let node = fs_err::canonicalize("/usr/bin/node").map_err(|error| error.to_string())?;
+    let beside = fs_err::canonicalize(format!("/usr/bin/{beside}")).map_err(|error| error.to_string())?;
     let read = |path: &Path| fs_err::read(path).map_err(|error| error.to_string());
     let mut deb = Deb::new("git", "1").compression(Compression::None).file("usr/bin/git", 0o755, read(&git)?);
     for name in ["git", "git-upload-pack", "git-upload-archive"] {
@@ -244,7 +244,11 @@ fn git() -> Result<Deb, String> {
             deb = deb.file(&format!("usr/lib/git-core/{name}"), 0o755, read(&file)?);
         }
     }
-    let known = libraries(&node)?;
+    let mut known = libraries(&beside)?;
+    if beside.to_string_lossy().contains("python") {
+        // Its modules have this one.
+        known.extend(libraries(&git)?.into_iter().filter(|library| library.to_string_lossy().contains("/libz.so")));
+    }
     for library in libraries(&git)?.iter().filter(|library| !known.contains(library)) {
         let name = library.file_name().and_then(|name| name.to_str()).ok_or("a library without a name")?;
         deb = deb.file(&format!("usr/lib/x86_64-linux-gnu/{name}"), 0o755, read(library)?);

@@ -56,13 +56,6 @@ pub fn poetry_deb(test: &str) -> Option<Deb> {
         let path = file.strip_prefix(&folder).expect("beneath it").to_str().expect("a plain name");
         deb = deb.file(&format!("usr/lib/poetry/{path}"), 0o644, fs_err::read(&file).expect("a file"));
     }
-    // What Python is not linked with.
-    for name in ["libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libpthread.so.0", "libdl.so.2"] {
-        let path = format!("usr/lib/x86_64-linux-gnu/{name}");
-        if let Ok(bytes) = fs_err::read(format!("/{path}")) {
-            deb = deb.file(&path, 0o755, bytes);
-        }
-    }
     Some(deb)
 }
 

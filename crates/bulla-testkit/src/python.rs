@@ -123,6 +123,18 @@ impl PythonPackage {
     /// A source package that is built by a file in it, which gives the wheel as it is.
     fn source_bytes(&self, needs: &[String]) -> Vec<u8> {
         let top = format!("{}-{}", module_name(&self.name), self.version);
+        let entries = self.source_files(needs);
+        let entry = |(path, bytes): &(String, Vec<u8>)| TarEntry::file(format!("{top}/{path}"), 0o644, bytes);
+        archive::gzip(&archive::tar(&entries.iter().map(entry).collect::<Vec<_>>()))
+    }
+
+    /// Gives the files of its source, as a repository has them.
+    pub fn checkout(&self) -> Vec<(String, Vec<u8>)> {
+        self.source_files(self.source.as_deref().unwrap_or_default())
+    }
+
+    fn source_files(&self, needs: &[String]) -> Vec<(String, Vec<u8>)> {
+        let top = format!("{}-{}", module_name(&self.name), self.version);
         let wheel = Self { wheel: Some("py3-none-any".to_owned()), ..self.clone() };
         let project = format!(
             "[build-system]\nrequires = {}\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n\n[project]\nname = \"{}\"\nversion = \"{}\"\n",
@@ -138,14 +150,14 @@ impl PythonPackage {
              shutil.copy('built.whl', os.path.join(folder, '{top}-py3-none-any.whl'))\n    return '{top}-py3-none-any.whl'\n\n\
              def build_sdist(folder, settings=None):\n    raise NotImplementedError\n"
         );
-        let entries = [
+        [
             ("PKG-INFO", self.metadata().into_bytes()),
             ("pyproject.toml", project.into_bytes()),
             ("backend.py", backend.into_bytes()),
             ("built.whl", wheel.wheel_bytes()),
-        ];
-        let entries = entries.map(|(path, bytes)| TarEntry::file(format!("{top}/{path}"), 0o644, bytes));
-        archive::gzip(&archive::tar(&entries))
+        ]
+        .map(|(path, bytes)| (path.to_owned(), bytes))
+        .into()
     }
 }
 
@@ -316,6 +328,10 @@ fn python() -> Result<Deb, String> {
         .filter(|word| word.starts_with('/'))
         .map(PathBuf::from)
         .collect();
+    // What programs beside it are linked with: uv, and modules of Poetry.
+    let further = ["libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libpthread.so.0", "libdl.so.2"];
+    let further = further.map(|name| Path::new("/lib/x86_64-linux-gnu").join(name));
+    libraries.extend(further.into_iter().filter(|library| library.exists()));
     libraries.sort();
     libraries.dedup();
     for library in libraries {

@@ -34,10 +34,10 @@ use std::{
 };
 
 use bulla_model::{
-    Ecosystem, Spec,
+    Spec,
     lock::LooseKey,
     plan::{Plan, PlannedStage},
-    spec::{Base, Name, Scripts, Source, StepRef},
+    spec::{Base, BuildDependencies, Name, Scripts, Source, StepRef},
 };
 use bulla_sandbox::Cancel;
 use bulla_store::{SourceCache, Store};
@@ -158,11 +158,11 @@ impl Build<'_> {
         Ok(had)
     }
 
-    /// Reads the lock files of one kind, has what they name without a hash pinned, and says what that is.
+    /// Reads the lock files that may name something without a hash, has that pinned, and says what it is.
     ///
     /// # Errors
     /// When a source or a lock file cannot be read, or something cannot be had.
-    pub fn pin_loose(&self, ecosystem: Ecosystem) -> Result<BTreeSet<LooseKey>, BuildError> {
+    pub fn pin_loose(&self) -> Result<BTreeSet<LooseKey>, BuildError> {
         let context = self.context(false);
         let (sources, _) = self.sources(&context, self.first()?)?;
         let (roots, records) = (Roots::default(), Mutex::new(Vec::new()));
@@ -171,7 +171,9 @@ impl Build<'_> {
             let stages = self.stages(&context, plan, &sources, &roots, &records);
             for stage in &plan.stages {
                 let mut stage = stage.clone();
-                stage.dependencies.retain(|kind, _| *kind == ecosystem);
+                stage.dependencies.retain(|kind, _| kind.can_be_loose());
+                // What builds packages is pinned otherwise.
+                stage.dependencies.values_mut().flatten().for_each(|one| one.build = BuildDependencies::Locked);
                 for file in stages.lock_files(&stage)? {
                     all.extend(file.loose());
                 }

@@ -16,6 +16,7 @@
 
 pub mod apt;
 pub mod cargo;
+mod git;
 pub mod go;
 pub mod gradle;
 mod hash;
@@ -31,6 +32,7 @@ use bulla_model::{
     Address, CleanPath, Digest, Ecosystem, Fault, GitId, Kind, Platform, lock::LooseKey, spec::InstallScripts,
 };
 
+use self::git::GitAddress;
 pub use self::{
     hash::{Hash, ParseHashError},
     observe::Observed,
@@ -90,16 +92,26 @@ impl Artifact {
 
     /// Gives what it is known by in `bulla.lock`, where the lock file has no hash that could pin it.
     pub fn loose_key(&self, ecosystem: Ecosystem) -> LooseKey {
-        let Self { name, version, file, .. } = self.clone();
+        // Several packages may be of one commit.
+        let commit = match self.places.first() {
+            Some(Place::Git { url, commit }) => GitAddress::parse(url, &commit.to_string()).ok(),
+            _ => None,
+        };
+        let of_commit = commit.map(|address| address.artifact(self.line));
+        let Self { name, version, file, .. } = of_commit.unwrap_or_else(|| self.clone());
         LooseKey { ecosystem, name, version, file }
     }
 
     /// Gives its package URL (purl specification): a name with slashes has its namespace before the last one.
     pub fn purl(&self, ecosystem: Ecosystem) -> String {
         if let Some(Place::Git { commit, .. }) = self.places.first() {
-            let base = escaped(self.name.rsplit('/').next().unwrap_or(&self.name));
-            let url = escaped(&format!("git+https://{}@{commit}", self.name)).replace([':'], "%3A").replace('/', "%2F");
-            return format!("pkg:generic/{base}@{commit}?vcs_url={url}");
+            let LooseKey { name: repository, .. } = self.loose_key(ecosystem);
+            let url = escaped(&format!("git+https://{repository}@{commit}")).replace([':'], "%3A").replace('/', "%2F");
+            let package = match self.name == repository {
+                true => format!("generic/{}@{commit}", escaped(repository.rsplit('/').next().unwrap_or(&repository))),
+                false => format!("{}/{}@{}", ecosystem.purl_type(), escaped(&self.name), escaped(&self.version)),
+            };
+            return format!("pkg:{package}?vcs_url={url}");
         }
         // Several files of one version are told apart by their types.
         if let (Ecosystem::Maven | Ecosystem::Gradle, Some(Place::Registry(path))) = (ecosystem, self.places.first())
@@ -126,6 +138,22 @@ fn escaped(text: &str) -> String {
         }
     }
     out
+}
+
+/// Undoes percent-encoding; `None` when what comes out is no text.
+fn unescaped(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                out.push((digit()? * 16 + digit()?) as u8);
+            }
+            byte => out.push(byte),
+        }
+    }
+    String::from_utf8(out).ok()
 }
 
 /// Where an artifact may be had.
@@ -418,10 +446,11 @@ pub fn read(
 pub fn joined(ecosystem: Ecosystem, content_type: &str, one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     match ecosystem {
         _ if one == other => Some(one.to_vec()),
+        _ if git::is_settings(one) && git::is_settings(other) => git::joined(one, other),
         Ecosystem::Pypi => Some(pypi::joined(content_type, one, other)),
         Ecosystem::Go => go::joined(one, other),
         Ecosystem::Cargo => cargo::joined(content_type, one, other),
-        Ecosystem::Npm => npm::joined(one, other),
+        Ecosystem::Npm => npm::package::joined(one, other),
         Ecosystem::Gradle => gradle::joined(one, other),
         // Of one stage there is one set of answers.
         Ecosystem::Maven | Ecosystem::Apt => None,

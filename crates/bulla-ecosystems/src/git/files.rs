@@ -19,7 +19,7 @@ use bulla_model::{
 
 use self::name::{check_name, means};
 use super::{
-    GitError, Kind, Pack,
+    Commit, GitError, Kind, Pack,
     lfs::Pointer,
     object::{EntryMode, entries},
     pack::MAX_PACK,
@@ -66,6 +66,34 @@ impl Checkout {
     /// Begins without files.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Takes a commit and its files out of the bytes of a pack.
+    ///
+    /// # Errors
+    /// As [`Checkout::add`], and when it is no pack that has this commit.
+    pub fn of(bytes: Vec<u8>, commit: GitId) -> Result<Self, GitError> {
+        let pack = Pack::read(bytes)?;
+        let tree = Commit::parse(commit, &pack.get(Kind::Commit, &commit)?)?.tree;
+        let mut checkout = Self::new();
+        checkout.add(pack, &tree, None)?;
+        Ok(checkout)
+    }
+
+    /// Gives all that is in it, in order of the paths, or what is beneath one.
+    pub fn beneath<'a>(
+        &'a self,
+        path: Option<&'a CleanPath>,
+    ) -> Box<dyn Iterator<Item = (&'a CleanPath, &'a Node)> + 'a> {
+        match path {
+            None => Box::new(self.tree.iter()),
+            Some(path) => Box::new(self.tree.beneath(path)),
+        }
+    }
+
+    /// Gives what stands at a path.
+    pub fn node(&self, path: &CleanPath) -> Option<&Node> {
+        self.tree.get(path)
     }
 
     /// Adds the files of a tree beneath a path; `None` is the top.

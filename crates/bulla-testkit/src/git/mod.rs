@@ -76,6 +76,11 @@ impl GitRepo {
         repo
     }
 
+    /// Takes the repository that lies in a folder.
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
     /// Gives its folder.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -143,6 +148,21 @@ impl GitRepo {
         self.write(path, bytes);
         let mode = std::fs::Permissions::from_mode(0o755);
         fs_err::set_permissions(self.folder.join(path), mode).expect("the mode of a file");
+    }
+
+    /// Makes a symbolic link.
+    pub fn link(&self, path: &str, target: &str) {
+        let link = self.folder.join(path);
+        fs_err::create_dir_all(link.parent().expect("a folder")).expect("making a folder");
+        fs_err::os::unix::fs::symlink(target, link).expect("making a link");
+    }
+
+    /// Commits all that is there and a submodule at a path, of any commit.
+    pub fn commit_with_submodule(&self, path: &str, commit: &str) -> String {
+        self.git(&["add", "-A"]);
+        self.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},{path}")]);
+        self.git(&["commit", "-q", "-m", "a submodule"]);
+        self.head()
     }
 
     /// Commits all that is there, and gives the commit.

@@ -13,7 +13,7 @@ use bulla_build::{
 };
 use bulla_evidence::key::PrivateKey;
 use bulla_model::{
-    Digest, Ecosystem, Fault, Kind, Platform,
+    Digest, Fault, Kind, Platform,
     lock::Lock,
     oci::{BaseReference, Reference},
     plan::{self, Plan},
@@ -429,7 +429,7 @@ pub(crate) fn fetch_all(session: &Session, project: &Project, lock: &Lock, wishe
 /// # Errors
 /// When a source or a lock file cannot be read, or something cannot be had.
 pub(crate) fn pin_loose(session: &Session, project: &Project, lock: &Lock) -> Result<Lock> {
-    let with_them = |stage: &Stage| stage.dependencies.contains_key(&Ecosystem::Npm);
+    let with_them = |stage: &Stage| stage.dependencies.keys().any(|ecosystem| ecosystem.can_be_loose());
     if !project.spec.stages.values().any(with_them) {
         return Ok(lock.clone());
     }
@@ -441,9 +441,8 @@ pub(crate) fn pin_loose(session: &Session, project: &Project, lock: &Lock) -> Re
     fetch(session, &store, &sources, None)?;
     let own = Own::new(session, &store, true);
     let (journal, secrets) = (Journal::default(), Secrets::default());
-    let used = with_build(session, &store, project, (&plans, &wishes), (&journal, &secrets, &own), |build| {
-        build.pin_loose(Ecosystem::Npm)
-    });
+    let used =
+        with_build(session, &store, project, (&plans, &wishes), (&journal, &secrets, &own), |build| build.pin_loose());
     let mut lock = ops::lock::add_loose(session, project, own.pinned())?.unwrap_or_else(|| lock.clone());
     let used = used?;
     ops::lock::drop_loose(session, project, &mut lock, &used)?;

@@ -318,14 +318,19 @@ impl<'a> Dependencies<'a> {
     fn fetch(&self, native: &dyn Native, digests: &mut [Option<Digest>]) -> Result<()> {
         let locked = native.locked();
         let file = locked.file.to_string();
-        let missing: Vec<usize> = (0..digests.len()).filter(|at| digests[*at].is_none()).collect();
+        // Several packages may be of the same bytes, as those of one commit are.
+        let mut missing: BTreeMap<&[Hash], Vec<usize>> = BTreeMap::new();
+        for at in (0..digests.len()).filter(|at| digests[*at].is_none()) {
+            missing.entry(&locked.artifacts[at].hashes).or_default().push(at);
+        }
+        let missing: Vec<Vec<usize>> = missing.into_values().collect();
         let observer = self.session.observer();
         let title = format!("fetch: {} of {file}", counted(missing.len(), "package"));
         let told = Told::begin(&*observer, (&title, "packages"), missing.len());
         let fetched =
-            self.each(&missing, &told, |at| self.fetch_one(locked.ecosystem, &file, &locked.artifacts[*at]))?;
-        for (at, digest) in missing.into_iter().zip(fetched) {
-            digests[at] = Some(digest);
+            self.each(&missing, &told, |of| self.fetch_one(locked.ecosystem, &file, &locked.artifacts[of[0]]))?;
+        for (of, digest) in missing.into_iter().zip(fetched) {
+            of.into_iter().for_each(|at| digests[at] = Some(digest));
         }
         Ok(())
     }

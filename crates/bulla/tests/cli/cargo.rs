@@ -10,18 +10,18 @@ use bulla_testkit::{
 
 use super::modules::{Real, spec, unpacked};
 
-fn world() -> Option<&'static Real> {
+pub(super) fn world() -> Option<&'static Real> {
     static WORLD: OnceLock<Option<Real>> = OnceLock::new();
     WORLD.get_or_init(|| Real::new("cargo in a step", &[cargo_package(), "gcc", "libc6-dev"])).as_ref()
 }
 
-fn registry_of(registry: &CrateRegistry) -> String {
+pub(super) fn registry_of(registry: &CrateRegistry) -> String {
     format!("[registry.cargo]\ncargo-config = false\nregistry = \"{}\"\n", registry.index())
 }
 
 const BUILD: &str = "cargo build --locked; mkdir out; cp target/debug/app out/app; out/app >out/said; cp Cargo.toml Cargo.lock out; rm -r target";
 
-fn spec_of(dependencies: &str, steps: &[&str]) -> String {
+pub(super) fn spec_of(dependencies: &str, steps: &[&str]) -> String {
     spec(&format!("{}, gcc, libc6-dev", cargo_package()), dependencies, steps)
 }
 

@@ -32,7 +32,7 @@ impl Gits {
             return None;
         }
         let mut world = node_world(test)?;
-        world.publish(&git_deb(test)?);
+        world.publish(&git_deb(test, "node")?);
         let folder = tempfile::tempdir().expect("a folder");
         let (server, registry) = (GitServer::serve(folder.path()), NpmRegistry::serve(&[]));
         let gits = Self { world, folder, server, registry };
@@ -131,6 +131,26 @@ fn npm_ci_clones_the_commit_of_its_lock_file_out_of_a_folder() {
         .file("app/package.json", manifest(&address));
     let ran = gits.world.build(&bare, &[]);
     assert!(ran.code != Some(0) && ran.stderr.contains("add `git` to its `packages`"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_commit_with_a_submodule_is_refused_where_npm_would_go_for_it() {
+    let test = "submodules of npm's packages";
+    let Some(gits) = Gits::new(test) else { return };
+    let commit = gits.package("left", json!({}));
+    let repo = GitRepo::at(gits.folder.path().join("left.git"));
+    repo.write(".gitmodules", "[submodule \"sub\"]\n\tpath = sub\n\turl = https://git.example/sub\n");
+    let with = repo.commit_with_submodule("sub", &commit);
+    let attempt = |commit: &str| {
+        let address = gits.address("left", commit);
+        let lock = npm_lock(&address, &address, json!({}));
+        let project = project(NPM, "node, git", &["npm ci; echo >out"], ("package-lock.json", &lock))
+            .file("app/package.json", manifest(&address));
+        gits.world.build(&project, &[])
+    };
+    let ran = attempt(&with).failure(5);
+    assert!(ran.stderr.contains("the commit has a submodule, `sub`, which clients would go for"), "{}", ran.stderr);
+    attempt(&commit).success();
 }
 
 #[test]

@@ -16,7 +16,7 @@ const INSTALL: &str = "mkdir -p /tmp && python3 -m venv --without-pip /tmp/venv 
     && cp -r /tmp/venv/lib/python3*/site-packages out";
 
 /// A world that has Python and Poetry too.
-fn poetry_world(test: &str) -> Option<World> {
+pub(super) fn poetry_world(test: &str) -> Option<World> {
     let deb = poetry_deb(test)?;
     let mut world = python_world(test)?;
     world.publish(&deb);

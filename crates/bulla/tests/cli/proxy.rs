@@ -225,15 +225,10 @@ fn hosts_of_addresses_are_bounded() {
     build(63).expect("as before").success();
 }
 
-/// The real uv, as a package beside the machine's Python.
-fn uv_deb(test: &str) -> Option<Deb> {
+/// The real uv, as a package beside the machine's Python, which has the libraries that it needs.
+pub(super) fn uv_deb(test: &str) -> Option<Deb> {
     let bytes = fs_err::read(uv(test)?).expect("uv");
-    let deb = Deb::new("uv", "1").compression(Compression::None).file("usr/bin/uv", 0o755, bytes);
-    // What Python is not linked with.
-    let libraries = ["libgcc_s.so.1", "librt.so.1", "libpthread.so.0", "libdl.so.2"]
-        .map(|name| format!("usr/lib/x86_64-linux-gnu/{name}"));
-    let found = libraries.iter().filter_map(|path| Some((path, fs_err::read(format!("/{path}")).ok()?)));
-    Some(found.fold(deb, |deb, (path, bytes)| deb.file(path, 0o755, bytes)))
+    Some(Deb::new("uv", "1").compression(Compression::None).file("usr/bin/uv", 0o755, bytes))
 }
 
 #[test]

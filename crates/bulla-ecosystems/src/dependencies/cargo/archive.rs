@@ -11,7 +11,7 @@ use crate::archive::{ArchiveError, Entry, Kind, Limits, Places, Rules, Sink, rea
 /// The most bytes of a `Cargo.toml`.
 const MAX_MANIFEST: u64 = 4 << 20;
 /// What a crate may hold: what cargo itself unpacks.
-const LIMITS: Limits = Limits { bytes: 4 << 30, entries: 200_000, ratio: 20, unsuspicious: 512 << 20 };
+pub(super) const LIMITS: Limits = Limits { bytes: 4 << 30, entries: 200_000, ratio: 20, unsuspicious: 512 << 20 };
 
 /// What of a crate counts before it is compiled.
 pub(super) struct Inside {
@@ -21,9 +21,8 @@ pub(super) struct Inside {
     pub(super) build_rs: bool,
 }
 
-/// What cargo keeps in such a folder itself: what a crate has of that name is not unpacked.
-const SUMS: &str = ".cargo-checksum.json";
-const UNPACKED: &str = ".cargo-ok";
+/// What cargo keeps in such a folder itself, sums first: what a crate has of that name is not unpacked.
+pub(super) const OWN: [&str; 2] = [".cargo-checksum.json", ".cargo-ok"];
 
 /// Reads the manifest of a crate, and looks at the rest.
 pub(super) fn read(body: &mut dyn ReadSeek, name: &str, version: &str) -> Result<Inside, ArchiveError> {
@@ -46,8 +45,9 @@ pub(super) fn unpack(
     sink: &mut dyn Sink,
 ) -> Result<String, ArchiveError> {
     let folder = format!("{name}-{version}");
-    let sums = CleanPath::parse(format!("{folder}/{SUMS}"))?;
-    let own = [sums.clone(), CleanPath::parse(format!("{folder}/{UNPACKED}"))?];
+    let [sums, unpacked] = OWN.map(|file| CleanPath::parse(format!("{folder}/{file}")));
+    let (sums, unpacked) = (sums?, unpacked?);
+    let own = [&sums, &unpacked];
     let rules = Rules { limits: LIMITS, ..Rules::default() };
     let mut places = Places::new(&rules);
     let manifest = entries(body, name, version, |path, entry| match own.iter().any(|own| path.starts_with(own)) {

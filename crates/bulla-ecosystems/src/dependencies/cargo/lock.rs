@@ -7,31 +7,51 @@ use semver::Version;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::super::{Hash, LockFileError, MAX_ARTIFACTS};
+use super::super::{Hash, LockFileError, MAX_ARTIFACTS, git::GitAddress, unescaped};
 
 /// What lock files call the registry that cargo has when nothing else is said, whatever its index is had by.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// The newest version that is read.
 const NEWEST: i64 = 4;
+/// The first version that has names of branches and tags percent-encoded.
+const ENCODED: i64 = 4;
+/// The longest name of a branch or tag.
+const MAX_REFERENCE: usize = 250;
+/// What to do about a git repository that cannot be taken.
+const ONE_COMMIT: &str =
+    "name the repository by a plain address of HTTPS or SSH, run `cargo update`, and commit Cargo.lock";
 /// The longest address of an index.
 const MAX_ADDRESS: usize = 500;
 
-/// A registry, by what lock files call it.
+/// Where crates come from, by what lock files call it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Registry {
+pub(super) enum Source {
     /// The one that cargo has when nothing else is said.
     CratesIo,
     /// Another, by the address of its sparse index, which ends with a slash.
     Sparse(String),
+    /// A git repository.
+    Git(GitSource),
 }
 
-/// A package: its registry, name and version.
-pub(super) type Key = (Registry, String, String);
+/// A git repository, and what the project asks of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct GitSource {
+    /// Its address, as the project writes it.
+    pub(super) url: String,
+    /// `branch`, `tag` or `rev`, and which; without one it is the branch that the repository has itself.
+    pub(super) asked: Option<(&'static str, String)>,
+}
+
+/// A package: its source, name and version.
+pub(super) type Key = (Source, String, String);
 
 /// What a lock file says of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Locked {
     pub(super) hash: Hash,
+    /// Its commit, where it is of a git repository.
+    pub(super) commit: Option<GitAddress>,
     pub(super) line: u32,
 }
 
@@ -66,7 +86,7 @@ impl Lines {
     }
 }
 
-/// Reads the packages that come from registries.
+/// Reads the packages that lie not in the project itself.
 pub(super) fn read(file: &CleanPath, text: &str) -> Result<BTreeMap<Key, Locked>, LockFileError> {
     let at = |line: u32, what: String, hints: &[&str]| LockFileError {
         file: file.to_string(),
@@ -99,16 +119,22 @@ pub(super) fn read(file: &CleanPath, text: &str) -> Result<BTreeMap<Key, Locked>
             &["write it with a cargo that is no newer, or take a newer Bulla"],
         ));
     }
-    let mut packages = BTreeMap::new();
+    let (mut packages, mut commits) = (BTreeMap::new(), BTreeMap::new());
     for package in &written.package {
         let line = lines.line(package.name.span().start);
-        let Some((key, hash)) = one(package, &written.metadata).map_err(|(what, hint)| at(line, what, &[&hint]))?
-        else {
-            continue;
-        };
+        let encoded = written.version.as_ref().is_some_and(|version| *version.get_ref() >= ENCODED);
+        let read = one(package, &written.metadata, encoded).map_err(|(what, hint)| at(line, what, &[&hint]))?;
+        let Some((key, hash, commit)) = read else { continue };
+        if let Some(address) = &commit {
+            let known = commits.entry(key.0.clone()).or_insert((address.commit, line));
+            if known.0 != address.commit {
+                let what = format!("another commit of the same repository is in line {}", known.1);
+                return Err(at(line, what, &["run `cargo update`, and commit Cargo.lock: a source has one commit"]));
+            }
+        }
         let (name, version) = (key.1.clone(), key.2.clone());
         match packages.entry(key) {
-            Entry::Vacant(place) => place.insert(Locked { hash, line }),
+            Entry::Vacant(place) => place.insert(Locked { hash, commit, line }),
             Entry::Occupied(known) => {
                 let what = format!("{name} {version} is in it twice, first in line {}", known.get().line);
                 return Err(at(line, what, &["take one of the two out, run `cargo metadata`, and commit Cargo.lock"]));
@@ -125,7 +151,11 @@ pub(super) fn read(file: &CleanPath, text: &str) -> Result<BTreeMap<Key, Locked>
 type Wrong = (String, String);
 
 /// Reads one package; nothing where it lies in the project itself.
-fn one(package: &Package, metadata: &BTreeMap<String, toml::Value>) -> Result<Option<(Key, Hash)>, Wrong> {
+fn one(
+    package: &Package,
+    metadata: &BTreeMap<String, toml::Value>,
+    encoded: bool,
+) -> Result<Option<(Key, Hash, Option<GitAddress>)>, Wrong> {
     let (name, version) = (package.name.get_ref(), &package.version);
     let update = || format!("run `cargo update -p {}`, and commit Cargo.lock", shown(name));
     if !is_name(name) {
@@ -135,6 +165,12 @@ fn one(package: &Package, metadata: &BTreeMap<String, toml::Value>) -> Result<Op
         return Err((format!("`{}` is no version of {name}", shown(version)), update()));
     }
     let Some(source) = &package.source else { return Ok(None) };
+    if let Some(place) = source.strip_prefix("git+") {
+        let read =
+            commit_of(place, encoded).map_err(|what| (format!("{name} {version}: {what}"), ONE_COMMIT.into()))?;
+        let hash = Hash::GitCommit(*read.1.commit.as_bytes());
+        return Ok(Some(((Source::Git(read.0), name.clone(), version.clone()), hash, Some(read.1))));
+    }
     let registry = registry_of(source).map_err(|(what, hint)| (format!("{name} {version} {what}"), hint))?;
     let first = || metadata.get(&format!("checksum {name} {version} ({source})")).and_then(toml::Value::as_str);
     let Some(checksum) = package.checksum.as_deref().or_else(first) else {
@@ -142,13 +178,36 @@ fn one(package: &Package, metadata: &BTreeMap<String, toml::Value>) -> Result<Op
     };
     let hash = Hash::from_hex("sha256", checksum)
         .map_err(|_| (format!("`{}` is no checksum of {name} {version}", shown(checksum)), update()))?;
-    Ok(Some(((registry, name.clone(), version.clone()), hash)))
+    Ok(Some(((registry, name.clone(), version.clone()), hash, None)))
+}
+
+/// Reads the commit of a git repository: `URL?branch=NAME#COMMIT`, with `tag` or `rev` instead, or neither.
+fn commit_of(place: &str, encoded: bool) -> Result<(GitSource, GitAddress), String> {
+    let (place, commit) = place.split_once('#').unwrap_or((place, ""));
+    let (url, query) = place.split_once('?').map_or((place, None), |(url, query)| (url, Some(query)));
+    let address = GitAddress::parse(url, commit).map_err(|refusal| refusal.what)?;
+    let asked = match query.map(|query| query.split_once('=').unwrap_or((query, ""))) {
+        None => None,
+        Some((key, value)) => {
+            let key = ["branch", "tag", "rev"].into_iter().find(|known| *known == key);
+            let value = if encoded { unescaped(value) } else { Some(value.to_owned()) };
+            let plain = |value: &String| {
+                (1..=MAX_REFERENCE).contains(&value.len())
+                    && value.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '&'))
+            };
+            match (key, value.filter(plain)) {
+                (Some(key), Some(value)) => Some((key, value)),
+                _ => return Err(format!("`{}` is nothing that can be asked of a git repository", shown(place))),
+            }
+        }
+    };
+    Ok((GitSource { url: url.to_owned(), asked }, address))
 }
 
 /// Reads where a package comes from.
-fn registry_of(source: &str) -> Result<Registry, Wrong> {
+fn registry_of(source: &str) -> Result<Source, Wrong> {
     if source == CRATES_IO {
-        return Ok(Registry::CratesIo);
+        return Ok(Source::CratesIo);
     }
     if let Some(address) = source.strip_prefix("sparse+") {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '.' | '-' | '_' | '~' | '%');
@@ -156,7 +215,7 @@ fn registry_of(source: &str) -> Result<Registry, Wrong> {
             && address.len() <= MAX_ADDRESS
             && address.chars().all(plain);
         return match good {
-            true => Ok(Registry::Sparse(format!("{}/", address.trim_end_matches('/')))),
+            true => Ok(Source::Sparse(format!("{}/", address.trim_end_matches('/')))),
             false => Err((
                 format!("is from `{}`, which is no plain address", shown(source)),
                 "name the registry by a plain address".into(),
@@ -164,10 +223,6 @@ fn registry_of(source: &str) -> Result<Registry, Wrong> {
         };
     }
     let (what, hint) = match source.split('+').next() {
-        Some("git") => (
-            "a git repository",
-            "take a version of it that is published in a registry, or lay its source into the project and name it by `path`",
-        ),
         Some("registry") => (
             "a registry whose index is a git repository",
             "name the registry by the address of its sparse index, `sparse+https://…`, and run `cargo update`",

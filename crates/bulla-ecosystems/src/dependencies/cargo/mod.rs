@@ -4,8 +4,13 @@
 //! The order: the lock file is read (`lock`); the `config.json` of each registry says where its crates are; each crate is unpacked once
 //! (`archive`), as `cargo vendor` would, after its `Cargo.toml` was read (`manifest`). Each registry has a folder of its own, so that a crate
 //! that is locked from one is never given for one of another. What is not there, cargo says itself (`words`).
+//!
+//! So has each git repository with what is asked of it (branch, tag, commit): its crates are laid out of one commit (`commit`), where what they take from
+//! their workspace is written out (`inherit`).
 
 mod archive;
+mod commit;
+mod inherit;
 mod lock;
 mod manifest;
 mod place;
@@ -13,12 +18,15 @@ mod words;
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use bulla_model::{CleanPath, Ecosystem, spec::InstallScripts};
+use bulla_model::{CleanPath, Digest, Ecosystem, spec::InstallScripts};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use self::lock::Registry;
 pub use self::place::CargoPlace;
+use self::{
+    commit::Commit,
+    lock::{GitSource, Source},
+};
 use super::{
     Artifact, ArtifactError, Bodies, CACHE, Client, Denied, Files, Folder, Hash, LockFileError, Locked, Native, Place,
     Question, ReadSeek, Repository, Request,
@@ -42,8 +50,8 @@ const MAX_TEMPLATE: usize = 1000;
 #[derive(Debug)]
 pub struct Cargo {
     locked: Locked,
-    /// The registry of each artifact.
-    registries: Vec<Registry>,
+    /// Where each artifact is from.
+    sources: Vec<Source>,
     scripts: InstallScripts,
 }
 
@@ -62,29 +70,31 @@ impl Cargo {
         let bytes = files.read(file, MAX_LOCK).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
         let bytes = bytes.ok_or_else(|| wrong("it is not in the source".to_owned()))?;
         let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
-        let (mut artifacts, mut registries) = (Vec::new(), Vec::new());
-        for ((registry, name, version), package) in lock::read(file, &text)? {
+        let (mut artifacts, mut sources) = (Vec::new(), Vec::new());
+        for ((source, name, version), package) in lock::read(file, &text)? {
             let file = format!("{name}-{version}.crate");
+            let places = package.commit.map(|commit| commit.artifact(package.line).places);
             artifacts.push(Artifact {
                 // Two registries may have one name.
-                file: match &registry {
-                    Registry::CratesIo => file,
-                    Registry::Sparse(address) => format!("{address}{file}"),
+                file: match &source {
+                    Source::CratesIo => file,
+                    Source::Sparse(address) => format!("{address}{file}"),
+                    Source::Git(git) => git.shown(),
                 },
                 name,
                 version,
                 hashes: vec![package.hash],
-                places: Vec::new(),
+                places: places.unwrap_or_default(),
                 line: package.line,
             });
-            registries.push(registry);
+            sources.push(source);
         }
         let locked = Locked { ecosystem: Ecosystem::Cargo, file: file.clone(), artifacts };
-        let read = Self { locked, registries, scripts: InstallScripts::Run };
+        let read = Self { locked, sources, scripts: InstallScripts::Run };
         match read.all().len() {
-            count if count > MAX_REGISTRIES => {
-                Err(wrong(format!("its crates are of {count} registries, and {MAX_REGISTRIES} is the most")))
-            }
+            count if count > MAX_REGISTRIES => Err(wrong(format!(
+                "its crates are of {count} registries and repositories, and {MAX_REGISTRIES} is the most"
+            ))),
             _ => Ok(read),
         }
     }
@@ -96,9 +106,14 @@ impl Cargo {
 
     /// Reads what of a crate counts before it is compiled.
     fn inside(&self, artifact: usize, bodies: &dyn Bodies) -> Result<archive::Inside, ArtifactError> {
-        let Artifact { name, version, .. } = &self.locked.artifacts[artifact];
+        let of = &self.locked.artifacts[artifact];
+        let Artifact { name, version, .. } = of;
         let mut body =
             bodies.open(artifact).map_err(|error| self.wrong(artifact, "it cannot be read".to_owned(), Some(error)))?;
+        if let Source::Git(_) = self.sources[artifact] {
+            let inside = Commit::read(of, &mut *body).and_then(|commit| commit.inside(name, version));
+            return inside.map_err(|what| self.wrong(artifact, what, None));
+        }
         archive::read(&mut *body, name, version).map_err(|error| self.unreadable(artifact, &error))
     }
 
@@ -115,20 +130,35 @@ impl Cargo {
         self.wrong(artifact, what, None)
     }
 
-    /// All registries that packages are from, and cargo's own, which a step may ask without any.
-    fn all(&self) -> Vec<&Registry> {
-        let mut all: Vec<&Registry> = self.registries.iter().chain([&Registry::CratesIo]).collect();
+    /// All that packages are from, and cargo's own registry, which a step may ask without any.
+    fn all(&self) -> Vec<&Source> {
+        let mut all: Vec<&Source> = self.sources.iter().chain([&Source::CratesIo]).collect();
         all.sort();
         all.dedup();
         all
     }
 }
 
-/// Where the crates of a registry lie: its own folder, which no other has.
-fn folder(registry: &Registry) -> CleanPath {
-    let name = match registry {
-        Registry::CratesIo => "crates-io".to_owned(),
-        Registry::Sparse(address) => key(address),
+impl GitSource {
+    /// Names it, as lock files do.
+    fn shown(&self) -> String {
+        let asked = self.asked.as_ref().map(|(key, value)| format!("?{key}={value}"));
+        format!("git+{}{}", self.url, asked.unwrap_or_default())
+    }
+
+    /// Gives its lines of cargo's settings.
+    fn settings(&self) -> String {
+        let asked = self.asked.as_ref().map(|(key, value)| format!("{key} = \"{value}\"\n"));
+        format!("git = \"{}\"\n{}", self.url, asked.unwrap_or_default())
+    }
+}
+
+/// Where the crates of a source lie: its own folder, which no other has.
+fn folder(source: &Source) -> CleanPath {
+    let name = match source {
+        Source::CratesIo => "crates-io".to_owned(),
+        Source::Sparse(address) => key(address),
+        Source::Git(git) => key(&git.shown()),
     };
     CleanPath::parse(format!("{CRATES}/{name}")).expect("it is clean")
 }
@@ -139,16 +169,17 @@ fn key(address: &str) -> String {
 }
 
 /// A place of a registry.
-fn place_of(registry: &Registry, path: String, login: bool) -> Place {
+fn place_of(registry: &Source, path: String, login: bool) -> Place {
     let index = match registry {
-        Registry::CratesIo => None,
-        Registry::Sparse(address) => Some(address.clone()),
+        // Of a commit nothing is asked.
+        Source::CratesIo | Source::Git(_) => None,
+        Source::Sparse(address) => Some(address.clone()),
     };
     Place::Registry(CargoPlace { index, path, login }.to_string())
 }
 
 /// Where the `config.json` of a registry is.
-fn config_of(registry: &Registry) -> Place {
+fn config_of(registry: &Source) -> Place {
     place_of(registry, "config.json".to_owned(), false)
 }
 
@@ -208,7 +239,7 @@ impl Native for Cargo {
 
     fn questions(&self) -> Vec<Question> {
         let mut asked = BTreeMap::new();
-        for (artifact, registry) in self.locked.artifacts.iter().zip(&self.registries) {
+        for (artifact, registry) in self.locked.artifacts.iter().zip(&self.sources) {
             if artifact.places.is_empty()
                 && let Entry::Vacant(place) = asked.entry(registry)
             {
@@ -227,6 +258,17 @@ impl Native for Cargo {
         true
     }
 
+    fn loose(&self) -> Vec<usize> {
+        let commits = self.sources.iter().enumerate().filter(|(_, source)| matches!(source, Source::Git(_)));
+        commits.map(|(artifact, _)| artifact).collect()
+    }
+
+    fn pin(&mut self, artifact: usize, digest: &Digest) {
+        if let Some(artifact) = self.locked.artifacts.get_mut(artifact) {
+            artifact.hashes.insert(0, Hash::Sha256(*digest.as_bytes()));
+        }
+    }
+
     fn answer(&mut self, question: &Question, bytes: Option<&[u8]>) -> Result<(), ArtifactError> {
         let wrong = |what: &str| ArtifactError {
             artifact: question.place.text().to_owned(),
@@ -241,7 +283,7 @@ impl Native for Cargo {
         if !plain || !["https://", "http://"].iter().any(|scheme| template.starts_with(scheme)) {
             return Err(wrong("its `dl` is no address of HTTP"));
         }
-        for (artifact, registry) in self.locked.artifacts.iter_mut().zip(&self.registries) {
+        for (artifact, registry) in self.locked.artifacts.iter_mut().zip(&self.sources) {
             if artifact.places.is_empty() && config_of(registry) == question.place {
                 let place = address(&template, &artifact.name, &artifact.version, &artifact.hashes[0]);
                 artifact.places = vec![place_of(registry, place, config.auth_required)];
@@ -267,15 +309,20 @@ impl Native for Cargo {
     }
 
     fn folders(&self) -> Vec<Folder> {
-        let of = |registry: &Registry| {
-            let own = self.registries.iter().enumerate().filter(|(_, of)| *of == registry);
+        let of = |registry: &Source| {
+            let own = self.sources.iter().enumerate().filter(|(_, of)| *of == registry);
             Folder { target: folder(registry), artifacts: own.map(|(artifact, _)| artifact).collect() }
         };
         self.all().into_iter().map(of).collect()
     }
 
     fn unpack(&self, artifact: usize, body: &mut dyn ReadSeek, sink: &mut dyn Sink) -> Result<(), ArtifactError> {
-        let Artifact { name, version, hashes, .. } = &self.locked.artifacts[artifact];
+        let of = &self.locked.artifacts[artifact];
+        let Artifact { name, version, hashes, .. } = of;
+        if let Source::Git(_) = self.sources[artifact] {
+            let laid = Commit::read(of, body).and_then(|commit| commit.lay(name, version, sink));
+            return laid.map_err(|what| self.wrong(artifact, what, None));
+        }
         let manifest = archive::unpack(body, name, version, &hashes[0], sink)
             .map_err(|error| self.unreadable(artifact, &error))?;
         manifest::check(&manifest, name, version).map_err(|what| self.wrong(artifact, what, None))
@@ -289,11 +336,15 @@ impl Native for Cargo {
         let mut config = "# Written by Bulla: crates come from folders, which have what is locked.\n".to_owned();
         for registry in self.all() {
             let (key, replaced) = match registry {
-                Registry::CratesIo => ("bulla".to_owned(), "[source.crates-io]\n".to_owned()),
-                Registry::Sparse(address) => {
+                Source::CratesIo => ("bulla".to_owned(), "[source.crates-io]\n".to_owned()),
+                Source::Sparse(address) => {
                     let key = key(address);
                     let of = format!("[source.bulla-for-{key}]\nregistry = \"sparse+{address}\"\n");
                     (format!("bulla-{key}"), of)
+                }
+                Source::Git(git) => {
+                    let key = key(&git.shown());
+                    (format!("bulla-{key}"), format!("[source.bulla-for-{key}]\n{}", git.settings()))
                 }
             };
             let folder = folder(registry);

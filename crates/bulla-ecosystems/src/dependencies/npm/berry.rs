@@ -6,13 +6,12 @@ use bulla_model::{CleanPath, Platform};
 
 use super::{
     collected::{Collected, Entry, Reading, Refused},
-    git::GitAddress,
     lock::Read,
     platform::{Machines, Words},
     words::{Unserved, shortened},
     yaml::{self, Node},
 };
-use crate::dependencies::{Hash, LockFileError};
+use crate::dependencies::{Hash, LockFileError, git::GitAddress};
 
 const AGAIN: &str = "run `yarn install`, and commit the lock file";
 /// The versions of the form that are read.
@@ -70,7 +69,8 @@ impl Reader<'_> {
         let (protocol, rest) = reference.split_once(':').unwrap_or(("", reference));
         let own = ["workspace", "link", "portal", "file", "patch", "exec", "npm"].contains(&protocol);
         if let Some(address) = GitAddress::of(reference).filter(|_| !own) {
-            let added = address.and_then(|address| self.collected.add_commit(&address, node.line));
+            let added =
+                address.map_err(Refused::from).and_then(|address| self.collected.add_commit(&address, node.line));
             return added.map_err(|refused| (at("resolution"), refused));
         }
         let version = node.text_of("version").unwrap_or_default();

@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulla_model::{Address, CleanPath};
 
 use super::{
-    git::{GitAddress, Repositories},
     lock::Read,
     name,
     words::{self, Source, Unserved, shortened},
     yaml::{self, Node},
 };
-use crate::dependencies::{Artifact, Hash, LockFileError, MAX_ARTIFACTS, Place};
+use crate::dependencies::{
+    Artifact, Hash, LockFileError, MAX_ARTIFACTS, Place,
+    git::{GitAddress, Refusal, Repositories},
+};
 
 /// What one artifact is known by: name, version and the name of its file.
 type Key = (String, String, String);
@@ -37,6 +39,12 @@ pub(super) struct Refused {
 impl From<String> for Refused {
     fn from(what: String) -> Self {
         Self { what, address: None }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(Refusal { what, why }: Refusal) -> Self {
+        Self { what, address: Some(why.into()) }
     }
 }
 

@@ -9,13 +9,15 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     collected::Refused,
-    git::{GitAddress, Repositories},
     json::{Lines, Pairs},
     name,
     platform::{Machines, Words},
     words::{self, Source, Unserved, host_of, path_of, shortened},
 };
-use crate::dependencies::{Artifact, Hash, LockFileError, MAX_ARTIFACTS, Place};
+use crate::dependencies::{
+    Artifact, Hash, LockFileError, MAX_ARTIFACTS, Place,
+    git::{GitAddress, Repositories},
+};
 
 /// What a lock file names.
 #[derive(Debug, Default)]
@@ -225,7 +227,7 @@ impl Reader<'_> {
         if let Some(address) = resolved.and_then(GitAddress::of) {
             self.places.insert(location.to_owned(), Kept::Other);
             let added = address.and_then(|address| self.repositories.add(&address, line));
-            let artifact = added.map_err(|Refused { what, address }| {
+            let artifact = added.map_err(Refused::from).map_err(|Refused { what, address }| {
                 let hint = match address {
                     Some(Unserved::Login) => "take the login out of `resolved`",
                     _ => "depend on one whole commit of it: `npm install git+https://HOST/PATH.git#COMMIT`, and commit the lock file",

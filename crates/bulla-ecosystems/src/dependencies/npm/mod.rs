@@ -9,11 +9,10 @@
 mod berry;
 mod client;
 mod collected;
-mod git;
 mod json;
 mod lock;
 mod name;
-mod package;
+pub(super) mod package;
 mod platform;
 mod pnpm;
 mod scripts;
@@ -29,30 +28,16 @@ mod tests;
 #[cfg(test)]
 mod yarn_tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Read as _,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_model::{Address, CleanPath, Digest, Ecosystem, spec::InstallScripts};
 
 use self::{client::Tool, lock::Read, package::Release};
 use super::{
-    Answer, Artifact, ArtifactError, Bodies, Body, Client, Files, Folder, Hash, LockFileError, Locked, Native,
-    ReadSeek, Repository, Request, Route, Script, Stage,
+    Answer, ArtifactError, Bodies, Body, Client, Files, Folder, Hash, LockFileError, Locked, Native, ReadSeek,
+    Repository, Request, Route, Script, Stage, git,
 };
-use crate::{
-    archive::Sink,
-    git::{Bare, MAX_PACK},
-};
-
-/// Makes one answer, or one file of settings, of those of two lock files.
-pub(super) fn joined(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
-    match (std::str::from_utf8(one), std::str::from_utf8(other)) {
-        (Ok(one), Ok(other)) if one.starts_with('#') => git::joined(one, other).map(String::into_bytes),
-        _ => package::joined(one, other),
-    }
-}
+use crate::archive::Sink;
 
 /// The most bytes of a lock file.
 const MAX_LOCK: u64 = 64 << 20;
@@ -103,23 +88,6 @@ impl Npm {
         let loose = bare.map(|(place, _)| place).collect();
         let locked = Locked { ecosystem: Ecosystem::Npm, file: file.clone(), artifacts };
         Ok(Self { tool, locked, addresses, denies, loose, further, foreign, scripts, repositories, replaced_host })
-    }
-
-    /// Refuses a repository with which the client would have to go elsewhere.
-    fn check_repository(&self, artifact: &Artifact, bodies: &dyn Bodies, place: usize) -> Result<(), ArtifactError> {
-        if self.tool != Tool::Npm {
-            return Ok(());
-        }
-        let mut body = bodies.open(place).map_err(|error| damaged(artifact, error.to_string()))?;
-        match bare(artifact, &mut *body)?.submodules().first() {
-            None => Ok(()),
-            Some(path) => Err(damaged(
-                artifact,
-                format!(
-                    "the commit has a submodule, `{path}`, which npm would go for: depend on a release of the package in a registry, or on a commit without submodules"
-                ),
-            )),
-        }
     }
 
     /// Says what there is of a package in place of what was asked for.
@@ -173,15 +141,19 @@ impl Native for Npm {
         let mut documents: BTreeMap<&str, Vec<Release>> = BTreeMap::new();
         let mut paths: BTreeMap<String, usize> = BTreeMap::new();
         for (place, artifact) in self.locked.artifacts.iter().enumerate() {
-            if git::is_repository(artifact) {
-                self.check_repository(artifact, bodies, place)?;
+            // Only npm goes for submodules.
+            if git::is_repository(artifact) && self.tool != Tool::Npm {
                 continue;
             }
-            let body = bodies.open(place).map_err(|source| ArtifactError {
+            let mut body = bodies.open(place).map_err(|source| ArtifactError {
                 artifact: format!("{} {}", artifact.name, artifact.version),
                 what: "it cannot be read".to_owned(),
                 source: Some(source),
             })?;
+            if git::is_repository(artifact) {
+                git::check_submodules(artifact, &mut *body)?;
+                continue;
+            }
             let fields = package::manifest(artifact, body)?;
             if artifact.is_of_registry() {
                 let integrity = artifact.hashes.first().map(ToString::to_string);
@@ -232,17 +204,7 @@ impl Native for Npm {
     }
 
     fn unpack(&self, artifact: usize, body: &mut dyn ReadSeek, sink: &mut dyn Sink) -> Result<(), ArtifactError> {
-        let artifact = &self.locked.artifacts[artifact];
-        let files = bare(artifact, body)?.files().map_err(|error| damaged(artifact, error.to_string()))?;
-        for (path, bytes) in files {
-            let path = format!("{}/{path}", artifact.version);
-            let clean = |path: &str| CleanPath::parse(path).expect("it is clean");
-            let mut above = path.match_indices('/').map(|(at, _)| clean(&path[..at]));
-            let kept = above.try_for_each(|folder| sink.directory(&folder));
-            let kept = kept.and_then(|()| sink.file(&clean(&path), false, &mut bytes.as_slice()));
-            kept.map_err(|error| damaged(artifact, error.to_string()))?;
-        }
-        Ok(())
+        git::unpack(&self.locked.artifacts[artifact], body, sink)
     }
 
     fn addresses(&self) -> Vec<(Address, usize)> {
@@ -312,18 +274,6 @@ impl Native for Npm {
         }
         self.lack(name, Some(version))
     }
-}
-
-/// Reads the repository that an artifact is.
-fn bare(artifact: &Artifact, body: &mut dyn ReadSeek) -> Result<Bare, ArtifactError> {
-    let mut bytes = Vec::new();
-    body.take(MAX_PACK + 1).read_to_end(&mut bytes).map_err(|error| damaged(artifact, error.to_string()))?;
-    let commit = artifact.version.parse().map_err(|_| damaged(artifact, "it is no commit".to_owned()))?;
-    Bare::read(bytes, commit).map_err(|error| damaged(artifact, error.to_string()))
-}
-
-fn damaged(artifact: &Artifact, what: String) -> ArtifactError {
-    ArtifactError { artifact: format!("{} {}", artifact.name, artifact.version), what, source: None }
 }
 
 fn route(path: String, content_type: &str, body: Body) -> Route {

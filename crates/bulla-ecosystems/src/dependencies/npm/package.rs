@@ -148,7 +148,7 @@ fn of_versions(name: &str, latest: Option<semver::Version>, versions: Map<String
 }
 
 /// Makes one document of two lock files' of the same package. `None` where they have a version with different bytes.
-pub(super) fn joined(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+pub(in crate::dependencies) fn joined(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     let (mut one, mut other): (Value, Value) = (serde_json::from_slice(one).ok()?, serde_json::from_slice(other).ok()?);
     let name = one["name"].as_str()?.to_owned();
     let (versions, more) = (one["versions"].as_object_mut()?, other["versions"].as_object_mut()?);

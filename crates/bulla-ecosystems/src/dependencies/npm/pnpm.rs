@@ -8,14 +8,13 @@ use serde_json::{Map, Value};
 
 use super::{
     collected::{Collected, Entry, Reading, Refused},
-    git::GitAddress,
     lock::{Kept, Read},
     name,
     platform::{Machines, Words},
     words::{self, shortened},
     yaml::{self, Node},
 };
-use crate::dependencies::LockFileError;
+use crate::dependencies::{LockFileError, git::GitAddress};
 
 const AGAIN: &str = "run `pnpm install`, and commit the lock file";
 /// The fields that documents have of what other platforms need.

@@ -85,9 +85,9 @@ fn documents_of_two_lock_files_are_made_one_where_they_agree() {
     };
     let (one, other) = (of(&[("1.0.0", "x"), ("9.0.0", "y")]), of(&[("1.0.0", "x"), ("10.0.0", "z")]));
     let all = of(&[("1.0.0", "x"), ("9.0.0", "y"), ("10.0.0", "z")]);
-    assert_eq!(joined(&one, &other), Some(all.clone()));
-    assert_eq!(joined(&other, &one), Some(all));
-    assert_eq!(joined(&one, &of(&[("1.0.0", "other bytes")])), None);
+    assert_eq!(package::joined(&one, &other), Some(all.clone()));
+    assert_eq!(package::joined(&other, &one), Some(all));
+    assert_eq!(package::joined(&one, &of(&[("1.0.0", "other bytes")])), None);
 }
 
 #[test]

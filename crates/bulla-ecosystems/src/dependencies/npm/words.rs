@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::name;
-use crate::dependencies::Hash;
+pub(super) use crate::dependencies::git::shortened;
+use crate::dependencies::{Hash, git};
 
 /// Where an archive is, by what a lock file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,15 @@ pub(super) enum Unserved {
     Other,
     /// Nothing says what is there.
     Unpinned,
+}
+
+impl From<git::Unserved> for Unserved {
+    fn from(why: git::Unserved) -> Self {
+        match why {
+            git::Unserved::Commit => Self::Git,
+            git::Unserved::Login => Self::Login,
+        }
+    }
 }
 
 /// Reads `integrity` (W3C, "Subresource Integrity"): of several algorithms the strongest counts.
@@ -110,14 +120,4 @@ pub(super) fn path_of(url: &str) -> Option<String> {
 pub(super) fn conflict(text: &str) -> Option<u32> {
     let marks = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
     text.lines().position(marks).map(|before| u32::try_from(before + 1).unwrap_or(u32::MAX))
-}
-
-/// Gives a text for people: not too long, and without what a terminal would take for its own.
-pub(super) fn shortened(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut shown: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(LONGEST).collect();
-    if text.chars().count() > LONGEST {
-        shown.push('…');
-    }
-    shown
 }

@@ -6,11 +6,10 @@ use bulla_model::CleanPath;
 
 use super::{
     collected::{Collected, Entry, Reading, Refused},
-    git::GitAddress,
     lock::Read,
     words::{self, Unserved, shortened},
 };
-use crate::dependencies::LockFileError;
+use crate::dependencies::{LockFileError, git::GitAddress};
 
 const AGAIN: &str = "run `yarn install`, and commit the lock file";
 
@@ -132,7 +131,7 @@ fn entry(block: &Block<'_>, collected: &mut Collected) -> Result<(), (u32, Refus
         _ => {}
     }
     if let Some(address) = field("resolved").and_then(|(address, _)| GitAddress::of(address)) {
-        let added = address.and_then(|address| collected.add_commit(&address, block.line));
+        let added = address.map_err(Refused::from).and_then(|address| collected.add_commit(&address, block.line));
         return added.map_err(|refused| (line_of("resolved"), refused));
     }
     // Another name is one that the project gave to it.

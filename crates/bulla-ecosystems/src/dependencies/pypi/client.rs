@@ -57,7 +57,13 @@ pub(super) fn client(base: &str, reading: &Reading, scripts: &InstallScripts) ->
     }
     if reading.poetry {
         poetry(base, &mut client, is_denied);
+        if !reading.repositories.is_empty() {
+            // Its own reader of git knows nothing of git's settings; the names are those of versions 1 and 2.
+            let own = ["POETRY_EXPERIMENTAL_SYSTEM_GIT_CLIENT", "POETRY_SYSTEM_GIT_CLIENT"];
+            client.env.extend(own.map(|name| (name.to_owned(), "true".to_owned())));
+        }
     }
+    reading.repositories.enforce(&mut client);
     client
 }
 
@@ -143,6 +149,10 @@ pub(super) fn diagnose(pypi: &Pypi, request: &Request) -> Option<String> {
 
 /// Says to what pip or uv said last why a version is not there: both find that out by a page.
 pub(super) fn answer_to(pypi: &Pypi, words: &str) -> Option<String> {
+    let repositories = Some(&pypi.reading.repositories).filter(|all| !all.is_empty());
+    if let Some(answer) = repositories.and_then(|all| all.answer_to(words)) {
+        return Some(answer);
+    }
     let pip = "requirement ";
     let uv = "there is no version of ";
     let (_, behind) = words.split_once(uv).or_else(|| words.split_once(pip))?;
@@ -213,6 +223,7 @@ fn unlocked(pypi: &Pypi, name: &str) -> String {
         .iter()
         .filter(|artifact| pypi.is_source(artifact))
         .map(|artifact| artifact.file.as_str())
+        .chain(pypi.reading.commits.iter().map(|commit| commit.package.as_str()))
         .collect();
     match built.as_slice() {
         _ if pypi.observed.is_some() => format!(

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    super::{Hash, Place},
-    package::{self, unescaped},
+    super::{Hash, Place, unescaped},
+    package,
 };
 
 /// What is accepted, in the order in which pip prefers it.

@@ -8,6 +8,8 @@
 //! but names and places of files whose hash is locked, and while a locked hash is not found, no source package is: what hides a wheel
 //! must not have foreign code run that would not have run. The other lock files say addresses; [`Native::offers`] finds the same files in the
 //! registry of the user.
+//!
+//! Packages of git repositories (`uv.lock`, `poetry.lock`) are repositories of one commit that clients clone and build ([`super::git`]).
 
 mod build;
 mod client;
@@ -36,7 +38,7 @@ use std::{
     sync::Arc,
 };
 
-use bulla_model::{Address, CleanPath, Ecosystem, spec::InstallScripts};
+use bulla_model::{Address, CleanPath, Digest, Ecosystem, spec::InstallScripts};
 
 pub(super) use self::build::asked;
 pub use self::{build::Offer, name::normalised, pages::joined, tags::Pythons};
@@ -45,9 +47,10 @@ use self::{
     package::{File, Pins, Reading, algorithm, hex, wrong},
 };
 use super::{
-    Artifact, ArtifactError, Bodies, Client, Files, Hash, LockFileError, Locked, Native, Observed, Place, Question,
-    ReadSeek, Repository, Request,
+    Artifact, ArtifactError, Bodies, Client, Denied, Files, Folder, Hash, LockFileError, Locked, Native, Observed,
+    Place, Question, ReadSeek, Repository, Request, git,
 };
+use crate::archive::Sink;
 
 /// The most bytes of a lock file.
 const MAX_LOCK: u64 = 64 << 20;
@@ -179,7 +182,10 @@ impl Pypi {
                 }
             }
         }
+        artifacts.extend(self.reading.commits.iter().map(|commit| commit.artifact.clone()));
         artifacts.sort();
+        // Of one commit there may be several packages.
+        artifacts.dedup();
         self.locked.artifacts = artifacts;
     }
 
@@ -335,6 +341,37 @@ impl Native for Pypi {
 
     fn remarks(&self) -> Vec<String> {
         self.reading.remarks.clone()
+    }
+
+    fn loose(&self) -> Vec<usize> {
+        let all = self.locked.artifacts.iter().enumerate();
+        all.filter(|(_, artifact)| git::is_repository(artifact)).map(|(at, _)| at).collect()
+    }
+
+    fn pin(&mut self, artifact: usize, digest: &Digest) {
+        let Some(repository) = self.locked.artifacts.get_mut(artifact) else { return };
+        for commit in self.reading.commits.iter_mut().filter(|commit| commit.artifact == *repository) {
+            commit.artifact.hashes.insert(0, Hash::Sha256(*digest.as_bytes()));
+        }
+        repository.hashes.insert(0, Hash::Sha256(*digest.as_bytes()));
+    }
+
+    fn denied(&self, _bodies: &dyn Bodies) -> Result<Vec<Denied>, ArtifactError> {
+        let commits = self.reading.commits.iter().filter(|commit| !may_build(&self.scripts, &commit.package));
+        let denied = commits.map(|commit| Denied {
+            package: commit.package.clone(),
+            version: commit.artifact.version.chars().take(12).collect(),
+            what: "built from a git repository",
+        });
+        Ok(denied.collect())
+    }
+
+    fn folders(&self) -> Vec<Folder> {
+        self.reading.repositories.folder(&self.locked.artifacts).into_iter().collect()
+    }
+
+    fn unpack(&self, artifact: usize, body: &mut dyn ReadSeek, sink: &mut dyn Sink) -> Result<(), ArtifactError> {
+        git::unpack(&self.locked.artifacts[artifact], body, sink)
     }
 
     fn questions(&self) -> Vec<Question> {

@@ -6,7 +6,11 @@ use bulla_model::{Address, CleanPath};
 use pep440_rs::Version;
 
 use super::{
-    super::{Artifact, Hash, LockFileError, MAX_ARTIFACTS, Place},
+    super::{
+        Artifact, Hash, LockFileError, MAX_ARTIFACTS, Place,
+        git::{self, GitAddress, Repositories},
+        unescaped,
+    },
     name::{self, Kind},
     tags::{self, Pythons},
 };
@@ -25,14 +29,51 @@ pub(super) struct Reading {
     pub(super) told: Option<String>,
     /// Whether it is Poetry's.
     pub(super) poetry: bool,
+    /// The packages that are of git repositories, and these.
+    pub(super) commits: Vec<Commit>,
+    pub(super) repositories: Repositories,
+}
+
+/// A package at a commit of a git repository, which a client builds.
+#[derive(Debug)]
+pub(super) struct Commit {
+    /// Its normalised name.
+    pub(super) package: String,
+    /// The repository.
+    pub(super) artifact: Artifact,
 }
 
 impl Reading {
     /// A reading of a file that names no index.
     pub(super) fn of(packages: Vec<Package>, pythons: Pythons) -> Self {
-        Self { packages, pythons, remarks: Vec::new(), indexes: Vec::new(), told: None, poetry: false }
+        Self {
+            packages,
+            pythons,
+            remarks: Vec::new(),
+            indexes: Vec::new(),
+            told: None,
+            poetry: false,
+            commits: Vec::new(),
+            repositories: Repositories::default(),
+        }
+    }
+
+    /// Takes a package at a commit of a git repository.
+    ///
+    /// # Errors
+    /// With what is wrong with its address, or when another commit of the repository was taken.
+    pub(super) fn take_commit(&mut self, package: &str, url: &str, commit: &str, line: u32) -> Result<(), String> {
+        let shown = |what: String| format!("{}: {what}", git::shortened(package));
+        let name = name::normalised(package).ok_or_else(|| shown("it is no name of a package".to_owned()))?;
+        let added = GitAddress::parse(url, commit).and_then(|address| self.repositories.add(&address, line));
+        let artifact = added.map_err(|refusal| shown(refusal.what))?;
+        self.commits.push(Commit { package: name, artifact });
+        Ok(())
     }
 }
+
+/// What to do about a commit that cannot be taken.
+pub(super) const ONE_COMMIT: &str = "name the repository by a plain address of HTTPS or SSH and one commit of it, lock again, and commit the lock file; or keep the package in the project and name its path";
 
 /// Adds an index, each once; with or without a slash at the end it is the same.
 pub(super) fn note(indexes: &mut Vec<Address>, index: Address) {
@@ -199,22 +240,6 @@ pub(super) fn address(url: &str) -> Result<(String, String), String> {
         Some(file) if !file.is_empty() => Ok((file, plain.to_owned())),
         _ => Err(format!("the address `{plain}` names no file")),
     }
-}
-
-/// Undoes percent-encoding; `None` when what comes out is no text.
-pub(super) fn unescaped(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                out.push((digit()? * 16 + digit()?) as u8);
-            }
-            byte => out.push(byte),
-        }
-    }
-    String::from_utf8(out).ok()
 }
 
 /// Checks that the files of a lock are few enough, and that none is there twice under one name.

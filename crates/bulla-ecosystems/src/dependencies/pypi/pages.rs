@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    super::{Answer, Artifact, ArtifactError, Bodies, Body, Repository, Route},
+    super::{Answer, Artifact, ArtifactError, Bodies, Body, Repository, Route, git},
     contents::{Contents, inspect},
     name,
     package::{algorithm, hex},
@@ -33,6 +33,10 @@ pub(super) fn repository(artifacts: &[Artifact], bodies: &dyn Bodies, base: &str
             what: "it cannot be opened".to_owned(),
             source: Some(source),
         })?;
+        if git::is_repository(artifact) {
+            git::check_submodules(artifact, &mut *body)?;
+            continue;
+        }
         let mut contents = inspect(artifact, &mut *body)?;
         let path = format!("/pypi/files/{}/{}/{}", artifact.name, artifact.version, artifact.file);
         let beside = contents.metadata.take().filter(|metadata| metadata.len() <= MAX_BESIDE);

@@ -82,6 +82,8 @@ struct Source {
     #[serde(rename = "type")]
     kind: Option<String>,
     url: Option<String>,
+    reference: Option<String>,
+    resolved_reference: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +117,7 @@ pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Readi
         return Err(wrong(path, 1, "it has no `metadata`, so it is no poetry.lock", LOCK_AGAIN));
     };
     let pythons = metadata.python_versions.as_deref().map_or(stage, |text| allowed(text).and(stage));
-    let mut packages = Vec::new();
+    let mut reading = Reading { poetry: true, ..Reading::of(Vec::new(), pythons) };
     let mut indexes = Vec::new();
     let mut needs = Needs { pythons, constraints: BTreeMap::new(), markers: BTreeMap::new() };
     for entry in &document.package {
@@ -123,7 +125,7 @@ pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Readi
         if !needs.has(entry).map_err(|what| wrong(path, line, what, LOCK_AGAIN))? {
             continue;
         }
-        packages.extend(package(entry, line, path, &metadata.files)?);
+        package(&mut reading, entry, line, path, &metadata.files)?;
         // One with a login in it is no place to go.
         let index = entry.source.as_ref().filter(|source| source.is("legacy")).and_then(|source| source.url.as_deref());
         if let Some(index) = index.and_then(|url| Address::parse(url).ok()) {
@@ -134,7 +136,7 @@ pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Readi
             return Err(wrong(path, line, what, "lock with fewer, or by an index that has all packages"));
         }
     }
-    Ok(Reading { indexes, poetry: true, ..Reading::of(packages, pythons) })
+    Ok(Reading { indexes, ..reading })
 }
 
 impl Source {
@@ -182,20 +184,25 @@ impl<'a> Needs<'a> {
     }
 }
 
-/// Makes a package of an entry; `None` for what lies in the source.
+/// Takes the package of an entry, unless it lies in the source.
 fn package(
+    reading: &mut Reading,
     entry: &Entry,
     line: u32,
     path: &CleanPath,
     files: &BTreeMap<String, Vec<Published>>,
-) -> Result<Option<Package>, LockFileError> {
+) -> Result<(), LockFileError> {
     let err = |what: String, hint: &str| wrong(path, line, what, hint);
     let kind = entry.source.as_ref().and_then(|source| source.kind.as_deref());
     let address = match (kind, entry.source.as_ref().and_then(|source| source.url.as_deref())) {
         (None | Some("legacy"), _) => None,
-        (Some("file" | "directory"), _) => return Ok(None),
-        (Some("git"), _) => {
-            return Err(err(format!("{} is had from git, which has no hash here", entry.name), PUBLISHED));
+        (Some("file" | "directory"), _) => return Ok(()),
+        (Some("git"), Some(url)) => {
+            let source = entry.source.as_ref();
+            let resolved =
+                source.and_then(|source| source.resolved_reference.as_deref().or(source.reference.as_deref()));
+            let taken = reading.take_commit(&entry.name, url, resolved.unwrap_or_default(), line);
+            return taken.map_err(|what| err(what, package::ONE_COMMIT));
         }
         (Some("url"), Some(url)) => {
             Some(package::address(url).map_err(|what| err(format!("{}: {what}", entry.name), PUBLISHED))?)
@@ -234,7 +241,8 @@ fn package(
     match (taken.is_empty(), &address) {
         (false, _) => {
             let (version, formats) = (version.to_owned(), Formats::default());
-            Ok(Some(Package { name, version, meaning, line, formats, pins: Pins::Files(taken) }))
+            reading.packages.push(Package { name, version, meaning, line, formats, pins: Pins::Files(taken) });
+            Ok(())
         }
         (true, Some((file, _))) => {
             Err(err(format!("{name} {version} is had from an address, and nothing says what `{file}` is"), PUBLISHED))

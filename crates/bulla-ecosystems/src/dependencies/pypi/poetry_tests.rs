@@ -141,7 +141,10 @@ fn sources_are_answered_where_the_lock_file_has_them() {
     let addresses: Vec<String> = pypi.addresses().into_iter().map(|(address, at)| format!("{address} {at}")).collect();
     assert_eq!(addresses, [format!("https://files.example/{whl} 0")]);
     for (entry, expected) in [
-        (entry(&pure("x", "1"), "") + &kind("git", "https://git.example/x"), "poetry.lock:1: x is had from git"),
+        (
+            entry(&pure("x", "1"), "") + &kind("git", "https://git.example/x"),
+            "poetry.lock:1: x: the git repository `https://git.example/x` is named with ``",
+        ),
         (entry(&pure("x", "1"), "") + &kind("svn", "https://svn.example/x"), "is of a source of the type `svn`"),
         (
             entry(&pure("x", "1"), "") + &kind("url", "https://files.example/x.zip"),

@@ -345,7 +345,7 @@ fn what_is_wrong_with_uv_lock_is_named() {
         ("version = 2\npackage = 3\n".to_owned(), "it is of version 2; versions 1 are known"),
         ("x = 1".to_owned(), "it has no `version`"),
         ("version = 1\n[[package]]\nname = ".to_owned(), "uv.lock:3"),
-        (odd(git), "odd is had from git"),
+        (odd(git), "odd: the git repository `https://git.example/x` is named with `0123`, which is no whole commit"),
         (odd("url = \"https://files.example/x.zip\""), "odd is had from an address"),
         (needed(uv("")), "app-missing"),
         (odd(registry).replace("odd-1.0-py3", "evil-1.0-py3"), "`evil-1.0-py3-none-any.whl` is no file of it"),

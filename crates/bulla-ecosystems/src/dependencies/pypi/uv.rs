@@ -96,12 +96,13 @@ pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Readi
         document.package.iter().map(|entry| (lines.at(entry.span().start), entry.get_ref())).collect();
     let needed =
         Graph::new(&entries).needed(pythons).map_err(|(at, what)| wrong(path, entries[at].0, what, LOCK_AGAIN))?;
-    let mut packages = Vec::new();
-    for (at, (line, entry)) in entries.iter().enumerate() {
-        if needed[at]
-            && let Some(package) = package(entry, *line, path)?
-        {
-            packages.push(package);
+    let mut reading = Reading::of(Vec::new(), pythons);
+    for ((line, entry), _) in entries.iter().zip(&needed).filter(|(_, needed)| **needed) {
+        match entry.source.git.as_deref() {
+            Some(git) => {
+                commit(&mut reading, entry, git, *line).map_err(|what| wrong(path, *line, what, package::ONE_COMMIT))?
+            }
+            None => reading.packages.extend(package(entry, *line, path)?),
         }
     }
     let named = entries.iter().filter_map(|(line, entry)| Some((*line, entry.source.registry.as_deref()?)));
@@ -121,7 +122,7 @@ pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Readi
         1 => written.pop_first().map(str::to_owned),
         _ => None,
     };
-    Ok(Reading { indexes, told, ..Reading::of(packages, pythons) })
+    Ok(Reading { indexes, told, ..reading })
 }
 
 #[derive(Deserialize)]
@@ -129,16 +130,19 @@ struct Version {
     version: Option<i64>,
 }
 
+/// Takes a package of a git repository: `URL?rev=…&subdirectory=…#COMMIT`.
+fn commit(reading: &mut Reading, entry: &Entry, git: &str, line: u32) -> Result<(), String> {
+    let (place, commit) = git.split_once('#').unwrap_or((git, ""));
+    let (url, query) = place.split_once('?').unwrap_or((place, ""));
+    if query.split('&').any(|pair| pair == "lfs=true") {
+        return Err(format!("{}: files that Git LFS keeps elsewhere are not had with a commit", entry.name));
+    }
+    reading.take_commit(&entry.name, url, commit, line)
+}
+
 /// Makes a package of an entry; `None` for what lies in the source.
 fn package(entry: &Entry, line: u32, path: &CleanPath) -> Result<Option<Package>, LockFileError> {
     let err = |what: String, hint: &str| wrong(path, line, what, hint);
-    if entry.source.git.is_some() {
-        let what = format!("{} is had from git, which has no hash here", entry.name);
-        return Err(err(
-            what,
-            "take a published version of it, or keep it in the project as a workspace member or path",
-        ));
-    }
     if entry.source.url.is_some() {
         let what = format!("{} is had from an address, where a step has no network", entry.name);
         return Err(err(what, "take it from the registry, or keep it in the project and name its path"));

@@ -1,45 +1,35 @@
-//! Packages that lock files have from git repositories, each by its commit. Their clients run git, which finds a repository of that commit alone
-//! in a folder of the step: settings of git say so in place of each way in which the address can be written (git-config(1), `url.<base>.insteadOf`).
+//! How lock files write a commit of a git repository, and where that may be fetched from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bulla_model::{
-    Address, CleanPath, GitId,
+    GitId,
     git::{SshAddress, is_git_address},
     login::without_logins,
 };
 
-use super::{
-    collected::Refused,
-    words::{Unserved, shortened},
-};
-use crate::dependencies::{Artifact, Client, Folder, Hash, Place};
+use super::{Refusal, Unserved, shortened};
+use crate::dependencies::{Artifact, Hash, Place};
 
-/// Where the repositories lie in every sandbox, each by its commit.
-const REPOSITORIES: &str = "run/bulla/git";
-/// The settings, which stand in the place of the system's and include them.
-const SETTINGS: &str = "run/bulla/gitconfig";
-/// What stands for all addresses of archives of repositories.
-pub(super) const ARCHIVES: &str = "/git-archives";
 /// The name of the file of every repository.
-const FILE: &str = "git";
+pub(in crate::dependencies) const FILE: &str = "git";
 
 /// A commit of a repository, as a lock file names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GitAddress {
+pub(in crate::dependencies) struct GitAddress {
     /// The host, with a port where one is named.
-    host: String,
+    pub(super) host: String,
     /// The path, without a slash before it and `.git` behind.
-    path: String,
+    pub(super) path: String,
     user: Option<String>,
     /// The address as it is written, without `git+`.
     written: String,
-    pub(super) commit: GitId,
+    pub(in crate::dependencies) commit: GitId,
 }
 
 impl GitAddress {
     /// Reads an address with a fragment, where it is that of a repository: `git+https://…#COMMIT`, `https://….git#commit=COMMIT`.
-    pub(super) fn of(resolved: &str) -> Option<Result<Self, Refused>> {
+    pub(in crate::dependencies) fn of(resolved: &str) -> Option<Result<Self, Refusal>> {
         let (place, fragment) = resolved.split_once('#').unwrap_or((resolved, ""));
         let bare = place.strip_prefix("git+").unwrap_or(place);
         let web = ["http://", "https://"].iter().any(|scheme| bare.starts_with(scheme));
@@ -61,14 +51,14 @@ impl GitAddress {
     ///
     /// # Errors
     /// When it is no address that can be asked, or has a login, or the commit is none.
-    pub(super) fn parse(place: &str, commit: &str) -> Result<Self, Refused> {
+    pub(in crate::dependencies) fn parse(place: &str, commit: &str) -> Result<Self, Refusal> {
         let shown = shortened(&without_logins(place));
-        let refuse = |what: String, why: Unserved| Err(Refused { what, address: Some(why) });
+        let refuse = |what: String, why: Unserved| Err(Refusal { what, why });
         let written = place.strip_prefix("git+").unwrap_or(place);
         let Ok(commit) = commit.parse() else {
             let what =
                 format!("the git repository `{shown}` is named with `{}`, which is no whole commit", shortened(commit));
-            return refuse(what, Unserved::Git);
+            return refuse(what, Unserved::Commit);
         };
         let web = ["https://", "http://", "git://"].iter().find_map(|scheme| written.strip_prefix(scheme));
         let (user, host, path) = match web {
@@ -100,14 +90,26 @@ impl GitAddress {
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+@=,%".contains(&b))
         };
         if host.is_empty() || !path.split('/').all(plain) {
-            return refuse(format!("`{shown}` is no address of a git repository that can be asked"), Unserved::Git);
+            return refuse(format!("`{shown}` is no address of a git repository that can be asked"), Unserved::Commit);
         }
         Ok(Self { host, path, user, written: written.to_owned(), commit })
     }
 
     /// Gives the name by which the repository is known, however it is reached.
-    pub(super) fn name(&self) -> String {
+    pub(in crate::dependencies) fn name(&self) -> String {
         format!("{}/{}", self.host, self.path)
+    }
+
+    /// Makes what is to be fetched, by the name of the repository and the commit.
+    pub(in crate::dependencies) fn artifact(&self, line: u32) -> Artifact {
+        Artifact {
+            name: self.name(),
+            version: self.commit.to_string(),
+            file: FILE.to_owned(),
+            hashes: vec![Hash::GitCommit(*self.commit.as_bytes())],
+            places: self.places(),
+            line,
+        }
     }
 
     /// Gives where it may be fetched from.
@@ -132,7 +134,7 @@ impl GitAddress {
     }
 
     /// Gives the ways in which clients write it.
-    fn spellings(&self) -> BTreeSet<String> {
+    pub(super) fn spellings(&self) -> BTreeSet<String> {
         let Self { host, path, user, written, .. } = self;
         let users: BTreeSet<&str> = ["git"].into_iter().chain(user.as_deref()).collect();
         let mut roots: Vec<String> =
@@ -146,152 +148,6 @@ impl GitAddress {
         let both = roots.iter().flat_map(|root| [format!("{root}{path}"), format!("{root}{path}.git")]);
         both.chain([written.clone()]).collect()
     }
-}
-
-/// The repositories of a lock file.
-#[derive(Debug, Default)]
-pub(super) struct Repositories(BTreeMap<String, Known>);
-
-#[derive(Debug)]
-struct Known {
-    commit: GitId,
-    line: u32,
-    spellings: BTreeSet<String>,
-    host: String,
-    path: String,
-}
-
-impl Repositories {
-    /// Takes a commit, and gives what is to be fetched.
-    ///
-    /// # Errors
-    /// When another one of the same repository was taken.
-    pub(super) fn add(&mut self, address: &GitAddress, line: u32) -> Result<Artifact, Refused> {
-        let name = address.name();
-        let fresh = || Known {
-            commit: address.commit,
-            line,
-            spellings: BTreeSet::new(),
-            host: address.host.clone(),
-            path: address.path.clone(),
-        };
-        let known = self.0.entry(name.clone()).or_insert_with(fresh);
-        if known.commit != address.commit {
-            let what = format!(
-                "another commit of the git repository `{}` is in line {}: a step can be given one of each",
-                shortened(&name),
-                known.line
-            );
-            return Err(Refused { what, address: Some(Unserved::Git) });
-        }
-        known.spellings.extend(address.spellings());
-        Ok(Artifact {
-            name,
-            version: address.commit.to_string(),
-            file: FILE.to_owned(),
-            hashes: vec![Hash::GitCommit(*address.commit.as_bytes())],
-            places: address.places(),
-            line,
-        })
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Gives the folder in which they lie. Two with the same commit are one.
-    pub(super) fn folder(&self, artifacts: &[Artifact]) -> Option<Folder> {
-        let mut commits = BTreeSet::new();
-        let of = |(place, artifact): (usize, &Artifact)| {
-            (is_repository(artifact) && commits.insert(artifact.version.clone())).then_some(place)
-        };
-        let artifacts = artifacts.iter().enumerate().filter_map(of).collect();
-        let target = CleanPath::parse(REPOSITORIES).expect("it is clean");
-        (!self.is_empty()).then_some(Folder { target, artifacts })
-    }
-
-    /// Has git find them.
-    pub(super) fn enforce(&self, client: &mut Client) {
-        if self.is_empty() {
-            return;
-        }
-        let mut parts = vec!["# Written by Bulla: repositories lie where what is locked of them does.\n[include]\n\tpath = /etc/gitconfig\n".to_owned()];
-        for known in self.0.values() {
-            let lines = known.spellings.iter().map(|one| format!("\tinsteadOf = {one}\n"));
-            let lines: String = lines.collect();
-            parts.push(format!("[url \"file:///{REPOSITORIES}/{}\"]\n{lines}", known.commit));
-        }
-        client.env.insert("GIT_CONFIG_SYSTEM".to_owned(), format!("/{SETTINGS}"));
-        let place = CleanPath::parse(SETTINGS).expect("it is clean");
-        client.files.insert(place, parts.join("\n").into_bytes());
-    }
-
-    /// Gives the line of the first, and of which host it is.
-    pub(super) fn first_of(&self, host: &str) -> Option<u32> {
-        self.0.values().find(|known| known.host == host).map(|known| known.line)
-    }
-
-    /// Gives the line of the first.
-    pub(super) fn line(&self) -> Option<u32> {
-        self.0.values().map(|known| known.line).min()
-    }
-
-    /// Gives the paths, beneath [`ARCHIVES`], at which clients look for archives of repositories, of hosts that they know by name. None is
-    /// there; they take the repository then.
-    pub(super) fn archives(&self) -> impl Iterator<Item = String> {
-        self.0.values().flat_map(|Known { commit, path, .. }| {
-            ["tar.gz/*", "repository/archive.tar.gz", "get/*.tar.gz", "archive/*.tar.gz"]
-                .map(|below| format!("{ARCHIVES}/{path}/{}", below.replace('*', &commit.to_string())))
-        })
-    }
-
-    /// Gives the hosts that they ask for them.
-    pub(super) fn hosts_of_archives(&self) -> Vec<Address> {
-        let hosts: BTreeSet<&str> = self.0.values().map(|known| known.host.as_str()).collect();
-        let plain = hosts.into_iter().filter(|host| !host.contains(':') && host.contains('.'));
-        let both = plain.flat_map(|host| [format!("https://{host}"), format!("https://codeload.{host}")]);
-        let parsed = both.filter_map(|host| Address::parse(&format!("{host}/")).ok());
-        parsed.map(|Address { origin, .. }| Address { origin, path: String::new() }).collect()
-    }
-
-    /// Says to the last words of a client what git did not find.
-    pub(super) fn answer_to(&self, words: &str) -> Option<String> {
-        if ["spawn git ENOENT", "git: not found", "syscall spawn git"].iter().any(|said| words.contains(said)) {
-            return Some(
-                "the lock file has packages of git repositories, and the stage has no git: add `git` to its `packages`"
-                    .to_owned(),
-            );
-        }
-        let (_, behind) = words.split_once("unable to access '")?;
-        let asked = behind.split('\'').next()?;
-        let known = self.0.values().any(|known| known.spellings.contains(asked.trim_end_matches('/')));
-        (!known).then(|| {
-            format!("git asked for {}, of which the lock file has no commit", shortened(&without_logins(asked)))
-        })
-    }
-}
-
-/// Says whether an artifact is a repository.
-pub(super) fn is_repository(artifact: &Artifact) -> bool {
-    matches!(artifact.places.first(), Some(Place::Git { .. }))
-}
-
-/// Makes one of the settings of two lock files; `None` where one address would be two repositories.
-pub(super) fn joined(one: &str, other: &str) -> Option<String> {
-    let mut parts: Vec<&str> = Vec::new();
-    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-    for part in one.split("\n\n").chain(other.split("\n\n")).map(str::trim_end) {
-        let owner = part.lines().next().unwrap_or_default();
-        for line in part.lines().filter(|line| line.starts_with("\tinsteadOf")) {
-            if *owners.entry(line).or_insert(owner) != owner {
-                return None;
-            }
-        }
-        if !parts.contains(&part) {
-            parts.push(part);
-        }
-    }
-    Some(format!("{}\n", parts.join("\n\n")))
 }
 
 #[cfg(test)]
@@ -354,23 +210,5 @@ mod tests {
         for commit in ["", "main", "0123", &COMMIT.to_uppercase()] {
             assert!(GitAddress::parse("git+https://host.example/a.git", commit).is_err(), "{commit}");
         }
-    }
-
-    #[test]
-    fn settings_of_two_lock_files_are_joined_unless_one_address_would_be_two() {
-        let settings = |place: &str, commit: &str| {
-            let mut all = Repositories::default();
-            all.add(&GitAddress::parse(place, commit).expect("an address"), 1).expect("one");
-            let mut client = Client::default();
-            all.enforce(&mut client);
-            String::from_utf8(client.files.into_values().next().expect("settings")).expect("text")
-        };
-        let one = settings("https://host.example/a.git", COMMIT);
-        let other = settings("https://host.example/b.git", COMMIT);
-        assert_eq!(joined(&one, &one).as_deref(), Some(one.as_str()));
-        let both = joined(&one, &other).expect("both");
-        assert_eq!(both.matches("[include]").count(), 1);
-        assert!(both.contains("= https://host.example/a.git\n") && both.contains("= https://host.example/b.git\n"));
-        assert_eq!(joined(&one, &settings("https://host.example/a.git", &"1".repeat(40))), None);
     }
 }
