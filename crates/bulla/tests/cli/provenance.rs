@@ -325,3 +325,29 @@ fn a_push_with_a_key_leaves_both_forms_of_all_that_was_signed() {
     };
     assert!(proven("bundle") > 0 && proven("legacy") > 0, "{report}");
 }
+
+#[test]
+fn a_secret_that_would_be_in_the_evidence_fails_the_build() {
+    let Some(world) = World::new("a secret in the evidence") else { return };
+    let spec = crate::world::spec("", &["REPLACED"], "/src/app/out");
+    let step = "      - run: \"mkdir out; cp hello out/hello\"\n        secrets: [token]\n";
+    let project = Project::with_spec(&spec.replace("      - \"REPLACED\"\n", step)).file("app/hello", "hello\n");
+    git(&project, &["init", "--quiet"]);
+    git(&project, &["add", "."]);
+    git(&project, &["commit", "--quiet", "--message=all"]);
+    // Behind the host, where a login is not looked for.
+    git(&project, &["remote", "add", "origin", "https://git.example/t0kenOfSomebody/shop.git"]);
+    world.environment.own(&project);
+    let build = |value: &str| {
+        let mut command = world.environment.command(project.root());
+        command.env("MY_TOKEN", value).args(["build", "--secret", "id=token,env=MY_TOKEN"]);
+        command.output().expect("bulla can be run")
+    };
+    let ran = build("t0kenOfSomebody");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.status.code(), Some(6), "{said}");
+    assert!(said.contains("the evidence of type https://slsa.dev/provenance/v1 would have"), "{said}");
+    world.assert_no_image(&project);
+    // The control: another value is in nothing.
+    assert_eq!(build("0therToken").status.code(), Some(0));
+}
