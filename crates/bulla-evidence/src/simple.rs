@@ -74,6 +74,15 @@ struct Image {
 /// A blob of a manifest in this form, with its bytes; its descriptor has what belongs to it as annotations.
 pub type Layer = (Descriptor, Vec<u8>);
 
+/// The manifest that a tag of an image has, and its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// The bytes of the manifest.
+    pub manifest: Vec<u8>,
+    /// The bytes of its configuration.
+    pub config: Vec<u8>,
+}
+
 /// Gives the tag of the manifest with an image's signatures.
 pub fn signature_tag(image: &Digest) -> String {
     format!("sha256-{}.sig", image.hex())
@@ -136,11 +145,11 @@ pub fn attest(statement: &Statement, signer: &dyn Signer) -> Result<Layer, SignE
     Ok((layer, envelope))
 }
 
-/// Adds a layer to the manifest of a tag, or begins one; gives the manifest and its configuration, or `None` where it has the layer already.
+/// Adds a layer to the manifest of a tag, or begins one; `None` where it has the layer already.
 ///
 /// # Errors
 /// When what the tag has is no manifest.
-pub fn add(known: Option<&[u8]>, layer: &Descriptor) -> Result<Option<(Vec<u8>, Vec<u8>)>, JsonError> {
+pub fn add(known: Option<&[u8]>, layer: &Descriptor) -> Result<Option<Tagged>, JsonError> {
     let most = usize::try_from(oci::MAX_MANIFEST).unwrap_or(usize::MAX);
     let known: Option<Manifest> = known.map(|bytes| json::read_as(bytes, most)).transpose()?;
     let is_same = |one: &Descriptor| one.digest == layer.digest && one.annotations == layer.annotations;
@@ -157,7 +166,7 @@ pub fn add(known: Option<&[u8]>, layer: &Descriptor) -> Result<Option<(Vec<u8>, 
     }));
     let described = Descriptor::new(oci::CONFIG, Digest::of(&config), config.len() as u64);
     let manifest = Manifest { annotations, ..Manifest::new(described, layers) };
-    Ok(Some((oci::encode(&manifest), config)))
+    Ok(Some(Tagged { manifest: oci::encode(&manifest), config }))
 }
 
 #[cfg(test)]
@@ -193,10 +202,10 @@ mod tests {
         let [one, two] = keys();
         let (first, _) = sign("r.example/x", &image, &one).expect("signed");
         let (second, _) = sign("r.example/x", &image, &two).expect("signed");
-        let (manifest, config) = add(None, &first).expect("JSON").expect("it is new");
+        let Tagged { manifest, config } = add(None, &first).expect("JSON").expect("it is new");
         assert_eq!(add(Some(&manifest), &first).expect("JSON"), None, "it is there");
-        let (both, _) = add(Some(&manifest), &second).expect("JSON").expect("another signature of the same document");
-        let read: Manifest = serde_json::from_slice(&both).expect("a manifest");
+        let both = add(Some(&manifest), &second).expect("JSON").expect("another signature of the same document");
+        let read: Manifest = serde_json::from_slice(&both.manifest).expect("a manifest");
         assert_eq!(read.layers, [first, second]);
         let config: Value = serde_json::from_slice(&config).expect("JSON");
         assert_eq!(config["rootfs"]["diff_ids"].as_array().map(Vec::len), Some(1));

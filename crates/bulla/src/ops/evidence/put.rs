@@ -6,7 +6,7 @@ use bulla_build::export::Draft;
 use bulla_evidence::{
     carrier::Carrier,
     key::PublicKey,
-    simple::{self, Layer},
+    simple::{self, Layer, Tagged},
     verify::{Content, Piece, TrustedKey, Verdict, assess},
 };
 use bulla_model::{
@@ -85,7 +85,7 @@ fn registry(session: &Session, reference: &Reference, published: &Published) -> 
         };
         let added =
             simple::add(known.as_deref(), layer).map_err(|source| EvidenceError::Tag { tag: tag.clone(), source })?;
-        if let Some((manifest, config)) = added {
+        if let Some(Tagged { manifest, config }) = added {
             send(&repository, layer, bytes)?;
             let described = Descriptor::new(oci::CONFIG, Digest::of(&config), config.len() as u64);
             send(&repository, &described, &config)?;
