@@ -43,7 +43,7 @@ pub(crate) struct Desk {
 impl Desk {
     /// `None` when the certificate is none.
     pub(crate) fn new(index: Index, folder: Option<OwnedFd>) -> Option<Self> {
-        let settings = tunnel::settings(&index)?;
+        let settings = tunnel::settings(index.identity.as_ref(), &index.origins)?;
         let buffer = vec![0; BUFFER];
         Some(Self { index, folder, records: Records::default(), refused: false, settings, buffer })
     }

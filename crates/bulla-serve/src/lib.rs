@@ -33,3 +33,4 @@ pub use error::Error;
 pub use record::{Heard, Report, Served};
 pub use server::{Server, intercept};
 pub use table::{Body, MAX_PATH, Route, Table};
+pub use tunnel::{NotSpoken, Secure, Secured};

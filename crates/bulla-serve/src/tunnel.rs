@@ -21,7 +21,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::table::Index;
+use crate::{authority::Identity, table::Table};
 
 /// How often a socket is read in one turn.
 const READS: usize = 64;
@@ -32,8 +32,11 @@ const PIECE: usize = 16 << 10;
 pub(crate) type Settings = BTreeMap<Origin, Arc<ServerConfig>>;
 
 /// Makes the settings of every origin that speaks TLS; `None` when certificate and key are not of one another.
-pub(crate) fn settings(index: &Index) -> Option<Settings> {
-    let Some(identity) = &index.identity else { return Some(Settings::new()) };
+pub(crate) fn settings<'a>(
+    identity: Option<&Identity>,
+    origins: impl IntoIterator<Item = &'a Origin>,
+) -> Option<Settings> {
+    let Some(identity) = identity else { return Some(Settings::new()) };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.expose()));
     let key = rustls::crypto::ring::sign::any_supported_type(&key).ok()?;
@@ -48,7 +51,7 @@ pub(crate) fn settings(index: &Index) -> Option<Settings> {
         config.send_tls13_tickets = 0;
         Some((origin.clone(), Arc::new(config)))
     };
-    index.origins.iter().filter(|origin| origin.is_tls()).map(of).collect()
+    origins.into_iter().filter(|origin| origin.is_tls()).map(of).collect()
 }
 
 /// Answers to one name, or to none.
@@ -167,6 +170,64 @@ impl Tunnel {
     pub(crate) fn close(&mut self, socket: &OwnedFd) {
         self.session.send_close_notify();
         let _ = self.flush(socket);
+    }
+}
+
+/// TLS for whoever answers in the place of the server, and waits for each client: by the same settings, for the same hosts.
+#[derive(Debug)]
+pub struct Secure(Settings);
+
+impl Secure {
+    /// Takes the origins of a table's routes that speak TLS; `None` when its certificate and key are not of one another.
+    pub fn of(table: &Table) -> Option<Self> {
+        settings(table.identity.as_ref(), table.routes.iter().filter_map(|route| route.origin.as_ref())).map(Self)
+    }
+
+    /// Says whether it can be an origin.
+    pub fn has(&self, origin: &Origin) -> bool {
+        self.0.contains_key(origin)
+    }
+
+    /// Begins with a client whose socket waits; `early` is what it has said already. `None` for an origin that it cannot be.
+    pub fn open(&self, origin: &Origin, early: Vec<u8>, socket: OwnedFd) -> Option<Secured> {
+        Some(Secured { tunnel: Tunnel::new(&self.0, origin.clone(), early)?, socket })
+    }
+}
+
+/// A connection within TLS, to be read and written as any.
+pub struct Secured {
+    tunnel: Tunnel,
+    socket: OwnedFd,
+}
+
+/// A client does not speak TLS as it must.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotSpoken(String);
+
+impl Secured {
+    /// Says that no more comes.
+    pub fn close(&mut self) {
+        self.tunnel.close(&self.socket);
+    }
+}
+
+impl io::Read for Secured {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tunnel.recv(&self.socket, buffer).map_err(|unread| match unread {
+            Unread::Errno(errno) => errno.into(),
+            Unread::Spoken(what) => io::Error::other(NotSpoken(what)),
+        })
+    }
+}
+
+impl io::Write for Secured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.tunnel.send(&self.socket, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(self.tunnel.flush(&self.socket)?)
     }
 }
 

@@ -6,6 +6,7 @@
 //! bulla-bundle       what it is: JSON
 //! inputs/HEX         packages, sources and images that the lock names, and packages of native lock files
 //! pins               which of the inputs each hash of those lock files stands for: JSON
+//! pages              which of the inputs say where files of those lock files are, and what was asked: JSON
 //! keys/NAME          the keys that vouched for them, for who wants to lock again
 //! project/           spec, lock, and the project's own sources
 //! ```
@@ -19,8 +20,10 @@ mod write;
 use std::path::PathBuf;
 
 use bulla_ecosystems::archive::ArchiveError;
-use bulla_model::{Digest, Fault, Kind, path::CleanPathError, tar::TarError};
+use bulla_model::{Digest, Ecosystem, Fault, Kind, path::CleanPathError, tar::TarError};
 use serde::{Deserialize, Serialize};
+
+use crate::run::{Answered, Asked};
 
 pub use read::{Imported, read};
 pub use write::{Contents, write};
@@ -32,6 +35,7 @@ const MARKER: &str = "bulla-bundle";
 const INPUTS: &str = "inputs";
 const KEYS: &str = "keys";
 const PINS: &str = "pins";
+const ANSWERS: &str = "pages";
 const PROJECT: &str = "project";
 
 /// What a bundle says of itself.
@@ -42,6 +46,33 @@ struct Marker {
     name: String,
     /// The file name of the spec.
     spec: String,
+}
+
+/// What a registry said where files of a lock file are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    ecosystem: String,
+    name: String,
+    place: String,
+    hashes: Vec<String>,
+    /// The input that is the answer.
+    blob: Digest,
+}
+
+impl From<Answered> for Answer {
+    fn from(Answered { asked: Asked { ecosystem, name, place, hashes }, blob }: Answered) -> Self {
+        Self { ecosystem: ecosystem.to_string(), name, place, hashes, blob }
+    }
+}
+
+impl Answer {
+    /// Gives what it is to a store; `None` for an ecosystem that there is not.
+    fn answered(self) -> Option<Answered> {
+        let Self { ecosystem, name, place, hashes, blob } = self;
+        let ecosystem = Ecosystem::named(&ecosystem)?;
+        Some(Answered { asked: Asked { ecosystem, name, place, hashes }, blob })
+    }
 }
 
 /// Says why a bundle was not written or read.

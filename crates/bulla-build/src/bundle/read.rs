@@ -15,11 +15,13 @@ use bulla_ecosystems::{
 use bulla_model::{CleanPath, Digest, spec::Packing};
 use bulla_store::Store;
 
-use super::{BundleError, FORMAT, INPUTS, KEYS, MARKER, Marker, PINS, PROJECT};
+use super::{ANSWERS, Answer, BundleError, FORMAT, INPUTS, KEYS, MARKER, Marker, PINS, PROJECT};
 use crate::run;
 
 /// The most bytes of what a bundle says of itself.
 const MAX_MARKER: u64 = 64 << 10;
+/// The most bytes of the file of answers: its hashes are those of lock files.
+const MAX_ANSWERS: u64 = 128 << 20;
 /// The most bytes of the file of pins.
 const MAX_PINS: u64 = 64 << 20;
 /// The most bytes of a file of keys.
@@ -58,12 +60,14 @@ pub fn read<E: From<BundleError>>(
         None => tempfile::tempdir_in(scratch.path()),
     };
     let staged = staged.map_err(BundleError::io("making a folder in", parent))?;
-    let mut taken = Taken { store, staged: staged.path(), marker: None, inputs: 0, pins: BTreeMap::new() };
+    let mut taken =
+        Taken { store, staged: staged.path(), marker: None, inputs: 0, pins: BTreeMap::new(), answers: Vec::new() };
     // It is not compressed, so that nothing unfolds; whatever the file has, it may hold.
     let limits = Limits { bytes: u64::MAX >> 1, ..Limits::default() };
     let rules = Rules { outward_links: true, limits, ..Rules::default() };
     archive::unpack(archive, Packing::Tar, &rules, &mut taken).map_err(BundleError::from)?;
     take_pins(store, &taken.pins)?;
+    take_answers(store, std::mem::take(&mut taken.answers))?;
     let marker = taken.marker.ok_or_else(|| BundleError::NotOne("it is empty".to_owned()))?;
     let imported = Imported { name: marker.name, spec: marker.spec, inputs: taken.inputs };
     check(&staged.path().join(PROJECT), &imported)?;
@@ -93,6 +97,7 @@ struct Taken<'a> {
     marker: Option<Marker>,
     inputs: usize,
     pins: BTreeMap<String, Digest>,
+    answers: Vec<Answer>,
 }
 
 /// Keeps which inputs the hashes of native lock files stand for, once the bytes were seen to be those.
@@ -108,11 +113,26 @@ fn take_pins(store: &Store, pins: &BTreeMap<String, Digest>) -> Result<(), Bundl
     Ok(())
 }
 
+/// Keeps what registries answered. It is of the questions that it says and of nothing else in a store, and whoever reads it holds what it leads to
+/// against a lock file.
+fn take_answers(store: &Store, answers: Vec<Answer>) -> Result<(), BundleError> {
+    for answer in answers {
+        let digest = answer.blob;
+        if !store.has_blob(&digest)? {
+            return Err(BundleError::Missing { digest });
+        }
+        let wrong = || BundleError::NotOne("it has an answer of an ecosystem that there is not".to_owned());
+        run::keep_answered(store, &answer.answered().ok_or_else(wrong)?)?;
+    }
+    Ok(())
+}
+
 /// Where an entry of a bundle belongs.
 enum Part {
     Marker,
     Input(Digest),
     Pins,
+    Answers,
     Key,
     Project,
 }
@@ -127,6 +147,7 @@ impl Taken<'_> {
                 Part::Input(Digest::from_hex(std::str::from_utf8(hex)?)?)
             }
             [name] if *name == PINS.as_bytes() && !directory => Part::Pins,
+            [name] if *name == ANSWERS.as_bytes() && !directory => Part::Answers,
             [top, _] if *top == KEYS.as_bytes() && !directory => Part::Key,
             [top, ..] if *top == PROJECT.as_bytes() => Part::Project,
             [top] if directory && (*top == INPUTS.as_bytes() || *top == KEYS.as_bytes()) => Part::Key,
@@ -149,6 +170,16 @@ impl Taken<'_> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(place)?;
         io::copy(content, &mut file)?;
         Ok(())
+    }
+}
+
+/// Reads a document of JSON.
+fn document<T: serde::de::DeserializeOwned>(content: &mut dyn Read, limit: u64) -> Result<T, SinkError> {
+    let mut bytes = Vec::new();
+    content.take(limit + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err("its pins or answers are longer than they may be".into()),
+        false => Ok(serde_json::from_slice(&bytes)?),
     }
 }
 
@@ -191,14 +222,8 @@ impl Sink for Taken<'_> {
                 writer.finish(Some(&digest))?;
                 self.inputs += 1;
             }
-            Part::Pins => {
-                let mut bytes = Vec::new();
-                content.take(MAX_PINS + 1).read_to_end(&mut bytes)?;
-                if bytes.len() as u64 > MAX_PINS {
-                    return Err("its pins are longer than they may be".into());
-                }
-                self.pins = serde_json::from_slice(&bytes)?;
-            }
+            Part::Pins => self.pins = document(content, MAX_PINS)?,
+            Part::Answers => self.answers = document(content, MAX_ANSWERS)?,
             Part::Key => self.write(path, 0o644, &mut content.take(MAX_KEYS))?,
             Part::Project => self.write(path, if executable { 0o755 } else { 0o644 }, content)?,
         }

@@ -1,7 +1,7 @@
 //! Writes a bundle.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read, Write},
     path::PathBuf,
 };
@@ -13,7 +13,8 @@ use bulla_model::{
 };
 use bulla_store::Store;
 
-use super::{BundleError, FORMAT, INPUTS, KEYS, MARKER, Marker, PINS, PROJECT};
+use super::{ANSWERS, Answer, BundleError, FORMAT, INPUTS, KEYS, MARKER, Marker, PINS, PROJECT};
+use crate::run::Answered;
 
 /// What goes into a bundle.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub struct Contents {
     pub inputs: BTreeMap<Digest, u64>,
     /// Which of the inputs each hash of a native lock file stands for.
     pub pins: BTreeMap<Hash, Digest>,
+    /// Which of the inputs say where files of a lock file are.
+    pub answers: BTreeSet<Answered>,
     /// The keys, by name.
     pub keys: BTreeMap<String, Vec<u8>>,
 }
@@ -114,6 +117,10 @@ pub fn write(store: &Store, contents: Contents, out: &mut dyn Write) -> Result<(
         let pins: BTreeMap<String, Digest> =
             contents.pins.into_iter().map(|(hash, digest)| (hash.to_string(), digest)).collect();
         files.bytes(CleanPath::parse(PINS)?, oci::encode(&pins));
+    }
+    if !contents.answers.is_empty() {
+        let answers: Vec<Answer> = contents.answers.into_iter().map(Answer::from).collect();
+        files.bytes(CleanPath::parse(ANSWERS)?, oci::encode(&answers));
     }
     for (name, bytes) in contents.keys {
         files.bytes(CleanPath::parse(format!("{KEYS}/{name}"))?, bytes);

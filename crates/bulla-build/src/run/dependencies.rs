@@ -4,15 +4,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::Permissions,
-    io::{self, Read as _},
+    io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bulla_ecosystems::dependencies::{
-    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Observed, Question,
-    ReadSeek, Script, apt::Apt, pypi::Pythons,
+    self, Answer, ArtifactError, Bodies, CACHE, Client, Denied, Files, Hash, LockFileError, Native, Observed, ReadSeek,
+    Script, apt::Apt, pypi::Pythons,
 };
 use bulla_model::{
     Address, CleanPath, Digest, Ecosystem, Origin,
@@ -26,8 +26,10 @@ use bulla_store::{Scratch, Store};
 
 use super::{
     BuildError,
+    answers::{Answered, Asked, answered},
     context::Context,
     folders::{self, Laid},
+    observe::Mirrored,
     proxy,
     record::{Action, FORMAT, Refused},
     stages::{ReadSource, Stages, internal, place_of},
@@ -64,23 +66,12 @@ pub(crate) struct LockFile {
     /// Whether its client goes to addresses of the file, so that the step needs the proxy.
     proxied: bool,
     /// Where else its client looks for parts of the repository.
-    mirrored: Vec<(Address, &'static str)>,
+    mirrored: Mirrored,
     prepared: Mutex<Option<Arc<Prepared>>>,
     /// Whether some of it has no pins but observed ones.
     observed: bool,
-}
-
-/// A lock file has addresses that its client goes to, and nothing answers there while a step is observed.
-fn unproxied(file: String) -> LockFileError {
-    LockFileError {
-        file,
-        line: None,
-        what: "its client goes to the addresses that it has, and while a stage is observed there is no proxy that answers for them".to_owned(),
-        hints: vec![
-            "install by a file without addresses: `uv export --frozen --format requirements-txt --output-file requirements.txt`, and name that".to_owned(),
-            "or lock what building takes: `pip-compile --generate-hashes build-requirements.in`, and name that too".to_owned(),
-        ],
-    }
+    /// What a registry is asked before all that is locked is known.
+    asked: Vec<Asked>,
 }
 
 /// What a lock file names, and what that was.
@@ -88,8 +79,8 @@ fn unproxied(file: String) -> LockFileError {
 pub struct Had {
     /// Where the lock file is in stages.
     pub file: String,
-    /// Whether a registry's documents say what some of it is.
-    pub asks: bool,
+    /// What registries said where files of it are, where only they say it.
+    pub answers: Vec<Answered>,
     /// The SHA-256 of each artifact, by the lock file's own hashes.
     pub artifacts: Vec<(Vec<Hash>, Digest)>,
 }
@@ -163,9 +154,6 @@ impl Stages<'_> {
             }
             let file = LockFile::new(dependency.to_string(), native, &dependency.scripts);
             let file = Arc::new(LockFile { observed: dependency.is_observed(*ecosystem), ..file });
-            if file.observed && file.proxied && self.context.observing.is_some_and(|all| all.covers(stage)) {
-                return Err(unproxied(file.title.clone()).into());
-            }
             known.insert(key, Arc::clone(&file));
             files.push(file);
         }
@@ -274,8 +262,10 @@ impl LockFile {
             pins.push_str(&format!("scripts {}\n", serde_json::json!(allow)));
         }
         let digest = Digest::of(&pins);
+        let open = if native.knows_all() { Vec::new() } else { Asked::of(&*native) };
+        let asked = open.into_iter().map(|(asked, _)| asked).collect();
         let (native, prepared) = (Mutex::new(native), Mutex::default());
-        Self { title, ecosystem, native, pins, digest, client, proxied, mirrored, prepared, observed: false }
+        Self { title, ecosystem, native, pins, digest, client, proxied, mirrored, prepared, observed: false, asked }
     }
 
     /// Has everything that it names, and nothing is done twice.
@@ -286,12 +276,15 @@ impl LockFile {
 
     /// Has everything that it names, and says what it was.
     pub(crate) fn had(&self, context: &Context<'_>) -> Result<Had, BuildError> {
-        let asks = !self.native.lock().unwrap_or_else(PoisonError::into_inner).questions().is_empty();
         let digests = self.fetch(context)?;
+        let mut answers = Vec::new();
+        for asked in &self.asked {
+            answers.extend(answered(context.store, asked.clone())?);
+        }
         let native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
         let artifacts = native.locked().artifacts.iter().zip(digests);
         let artifacts = artifacts.map(|(artifact, digest)| (artifact.hashes.clone(), digest)).collect();
-        Ok(Had { file: self.title.clone(), asks, artifacts })
+        Ok(Had { file: self.title.clone(), answers, artifacts })
     }
 
     /// Gives what the server answers.
@@ -406,6 +399,8 @@ pub(crate) struct Given {
     materials: Vec<Option<(String, Digest)>>,
     /// The packages that lie in folders, each by its package URL.
     pub(crate) laid: BTreeMap<String, Digest>,
+    /// Below which addresses clients look for parts of the repository.
+    pub(crate) mirrored: Mirrored,
     /// What of the certificates of the proxy may stay nowhere; empty where there is none.
     pub(crate) marks: Secrets,
     /// What is bound, and is gone with this.
@@ -511,7 +506,8 @@ pub(crate) fn give(
         other => other?,
     };
     binds.extend(folders);
-    Ok(Some(Given { table, binds, materials: answers.materials, laid, marks, _folder: folder }))
+    let mirrored = files.iter().flat_map(|file| file.mirrored.iter().cloned()).collect();
+    Ok(Some(Given { mirrored, table, binds, materials: answers.materials, laid, marks, _folder: folder }))
 }
 
 /// Lays a file into the folder for what clients keep for themselves, where one wants to find it among the rest. It is the step's, as all that lies there.
@@ -685,33 +681,6 @@ pub fn keep_pinned(store: &Store, hash: &Hash, digest: &Digest) -> Result<(), bu
         Hash::Sha256(_) => Ok(()),
         _ => super::record::keep(store, &pin_action(hash), digest),
     }
-}
-
-/// Names a question to a registry about one package, with the hashes that the lock file has of its files: others are another question.
-pub fn page_action(ecosystem: Ecosystem, question: &Question, hashes: &[String]) -> Digest {
-    let (name, place) = (&question.name, question.place.text());
-    Action::Page { format: FORMAT, ecosystem, name, place, hashes }.digest()
-}
-
-/// Gives what of the answer to a question ([`page_action`]) was used, where this store has kept it.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn kept_answer(store: &Store, action: &Digest) -> Result<Option<Vec<u8>>, bulla_store::Error> {
-    let Some(digest) = super::record::lookup(store, action)? else { return Ok(None) };
-    let Some(mut blob) = store.open_blob(&digest)? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    // One that cannot be read is asked for again.
-    Ok(blob.read_to_end(&mut bytes).ok().map(|_| bytes))
-}
-
-/// Keeps what of the answer to a question was used.
-///
-/// # Errors
-/// When the store cannot be written.
-pub fn keep_answer(store: &Store, action: &Digest, used: &[u8]) -> Result<(), bulla_store::Error> {
-    let digest = store.put_blob(used)?;
-    super::record::keep(store, action, &digest)
 }
 
 /// Names the finding out of which bytes a hash of a lock file stands for.

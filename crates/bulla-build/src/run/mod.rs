@@ -1,6 +1,7 @@
 //! Runs a plan: sources, roots, stages and outputs, then the image. The order is the plan's; stages that need nothing of
 //! each other run side by side.
 
+mod answers;
 mod base;
 mod caches;
 mod confidential;
@@ -42,11 +43,12 @@ use bulla_model::{
 use bulla_sandbox::Cancel;
 use bulla_store::{SourceCache, Store};
 
+pub use answers::{Answered, Asked, answered, keep_answer, keep_answered, kept_answer};
 pub use context::{Anew, Settings};
-pub use dependencies::{Had, keep_answer, keep_pinned, kept_answer, page_action, pin_action, pinned};
+pub use dependencies::{Had, keep_pinned, pin_action, pinned};
 pub use error::{BuildError, FailedStep};
 pub use journal::{BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value};
-pub use observe::{Observing, Passage, Passing};
+pub use observe::{Mirrored, Observing, Passage, Passing};
 pub use ownership::ownership_of;
 pub use packages::{PackageWriter, unpacked};
 pub use perturb::{NoVariation, Variation};

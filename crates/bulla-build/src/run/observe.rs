@@ -11,6 +11,7 @@ use std::{
 };
 
 use bulla_model::{
+    Address,
     plan::PlannedStage,
     spec::{Name, StepRef, observed},
 };
@@ -30,12 +31,16 @@ pub struct Observing<'a> {
 
 /// Passes on what steps ask for. It has the network, and no foreign code.
 pub trait Passage: Send + Sync {
-    /// Gets ready for a step. `table` has what its lock files name, which is given as ever and not passed on.
+    /// Gets ready for a step. `table` has what its lock files name, which is given as ever and not passed on. `mirrored` are the addresses below which
+    /// its clients look for a registry of the loopback, each with the path there.
     ///
     /// # Errors
     /// When nothing says where a registry is.
-    fn open(&self, step: &StepRef, table: Table) -> Result<Box<dyn Passing + '_>, Unsupplied>;
+    fn open(&self, step: &StepRef, table: Table, mirrored: Mirrored) -> Result<Box<dyn Passing + '_>, Unsupplied>;
 }
+
+/// Addresses, and the paths of the loopback that are answered below each.
+pub type Mirrored = Vec<(Address, &'static str)>;
 
 /// What stands at the address of one step's loopback while it is observed.
 pub trait Passing: Serve {
@@ -66,11 +71,11 @@ impl<'p> Attendant<'p> {
     pub(crate) fn start(
         title: &str,
         launcher: &Launcher,
-        table: &Table,
+        (table, mirrored): (&Table, &Mirrored),
         passage: Option<(&'p dyn Passage, &StepRef)>,
     ) -> Result<Self, BuildError> {
         match passage {
-            Some((passage, step)) => Ok(Self::Passing(passage.open(step, table.clone())?)),
+            Some((passage, step)) => Ok(Self::Passing(passage.open(step, table.clone(), mirrored.clone())?)),
             None => Server::start(launcher, table).map(Self::Server).map_err(|source| unserved(title, source)),
         }
     }

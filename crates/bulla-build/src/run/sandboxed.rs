@@ -143,7 +143,8 @@ pub(crate) fn run(context: &Context<'_>, id: ActivityId, run: Run<'_>) -> Result
     let mut sink = |pipe: Pipe, bytes: &[u8]| masked.push(pipe, bytes, &mut take);
     let launcher = context.launcher(run.title)?;
     let passage = run.passage.zip(run.at.as_ref().map(|(at, _)| at));
-    let start = |given: &dependencies::Given| Attendant::start(run.title, &launcher, &given.table, passage);
+    let start =
+        |given: &dependencies::Given| Attendant::start(run.title, &launcher, (&given.table, &given.mirrored), passage);
     let mut server = given.as_ref().map(start).transpose()?;
     let mut ran = launcher.run_with(&request, context.cancel, attended(&mut server), &mut sink);
     if let Some(why) = ran.as_ref().err().and_then(bulla_sandbox::Error::overlay_refused)

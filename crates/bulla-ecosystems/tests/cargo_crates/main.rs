@@ -79,7 +79,8 @@ fn mistakes_are_named_with_their_line() {
         (good.replace(&hex(b"x"), "0123"), "`0123` is no checksum of a 1.0.0".to_owned()),
         (
             good.replace(CRATES_IO, "git+https://git.example/a?tag=v1#0123"),
-            "a 1.0.0 is from a git repository: `git+https".to_owned(),
+            "a 1.0.0: the git repository `https://git.example/a` is named with `0123`, which is no whole commit"
+                .to_owned(),
         ),
         (
             good.replace(CRATES_IO, "registry+https://git.example/index"),

@@ -1,7 +1,7 @@
 //! Bundles for machines without a network: what goes into one, and what becomes of one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -28,23 +28,6 @@ use crate::{
     session::Session,
 };
 
-/// A bundle would lack something.
-#[derive(Debug, thiserror::Error)]
-#[error("a registry's documents say where the files of {file} are, and a bundle does not hold those yet")]
-struct NoAnswers {
-    file: String,
-}
-
-impl Fault for NoAnswers {
-    fn kind(&self) -> Kind {
-        Kind::Spec
-    }
-
-    fn hints(&self) -> Vec<String> {
-        vec!["run `bulla fetch`, and take the store's folder and its key along; or build, and take the image".into()]
-    }
-}
-
 /// Writes a bundle of a project, whose inputs are fetched first.
 ///
 /// # Errors
@@ -59,15 +42,19 @@ pub(crate) fn export(
     let others = Tiers::open(session, project)?;
     build::fetch_for(session, &store, project, lock, others.as_ref())?;
     let mut inputs = inputs(&store, lock)?;
-    let mut pins = BTreeMap::new();
+    let (mut pins, mut answers) = (BTreeMap::new(), BTreeSet::new());
+    let size = |digest: Digest| {
+        let blob = store.open_blob(&digest)?.ok_or(bundle::BundleError::Missing { digest })?;
+        Ok::<u64, crate::error::CommandError>(blob.metadata().map_err(CliError::File)?.len())
+    };
     if project.spec.stages.values().any(|stage| !stage.dependencies.is_empty()) {
         for had in build::fetch_all(session, project, lock, &Wishes::default())? {
-            if had.asks {
-                return Err(NoAnswers { file: had.file }.into());
+            for answered in had.answers {
+                inputs.insert(answered.blob, size(answered.blob)?);
+                answers.insert(answered);
             }
             for (hashes, digest) in had.artifacts {
-                let blob = store.open_blob(&digest)?.ok_or(bundle::BundleError::Missing { digest })?;
-                inputs.insert(digest, blob.metadata().map_err(CliError::File)?.len());
+                inputs.insert(digest, size(digest)?);
                 pins.extend(hashes.into_iter().map(|hash| (hash, digest)));
             }
         }
@@ -79,6 +66,7 @@ pub(crate) fn export(
         files: if sources { files(project)? } else { BTreeMap::new() },
         inputs,
         pins,
+        answers,
         keys: keys(session, lock)?,
     };
     told(session, "bundle: writing", || Ok(bundle::write(&store, contents, out)?))

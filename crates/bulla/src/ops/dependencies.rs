@@ -4,7 +4,7 @@
 mod resumed;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +14,7 @@ use std::{
 
 use bulla_build::{
     event::{Activity, ActivityId, Ending, Event, Observer},
-    run,
+    run::{self, Asked},
 };
 use bulla_ecosystems::dependencies::{Artifact, Hash, Native, Place, Question};
 use bulla_model::{
@@ -40,6 +40,9 @@ use crate::{
 pub(crate) const MAX_ARTIFACT: u64 = 1 << 30;
 /// How many are fetched at once, where the configuration does not say it.
 const AT_ONCE: usize = 8;
+
+/// Gives what others were told by a registry, where they have it.
+pub(crate) type Lent<'a> = dyn Fn(&Asked) -> Option<Vec<u8>> + 'a;
 
 /// Has what lock files name.
 pub(crate) struct Dependencies<'a> {
@@ -166,11 +169,11 @@ impl<'a> Dependencies<'a> {
         Ok(digest)
     }
 
-    /// Makes sure that all files of a lock file are in the store, and gives the digest of each.
+    /// Makes sure that all files of a lock file are in the store, and gives the digest of each. `lent` has answers of registries that others were given.
     ///
     /// # Errors
     /// When one cannot be had, or is another than the lock file says.
-    pub(crate) fn bring(&self, native: &mut dyn Native) -> Result<Vec<Digest>> {
+    pub(crate) fn bring(&self, native: &mut dyn Native, lent: &Lent<'_>) -> Result<Vec<Digest>> {
         let _turn = lock(&self.turn);
         if native.knows_all() {
             let digests = self.had(native)?;
@@ -178,7 +181,7 @@ impl<'a> Dependencies<'a> {
                 return Ok(digests.into_iter().flatten().collect());
             }
         }
-        self.settle(native)?;
+        self.settle(native, lent)?;
         let mut digests = self.had(native)?;
         if digests.iter().any(Option::is_none) {
             self.look_for_offers(native, &digests)?;
@@ -201,28 +204,26 @@ impl<'a> Dependencies<'a> {
         })
     }
 
-    /// Has the questions of a lock file answered: by what is kept of earlier answers, else by the registry. What is locked is known then.
-    fn settle(&self, native: &mut dyn Native) -> Result<()> {
-        let questions = native.questions();
-        if questions.is_empty() {
-            return Ok(());
-        }
-        let mut hashes: HashMap<&str, Vec<String>> = HashMap::new();
-        for artifact in &native.locked().artifacts {
-            let of = hashes.entry(&artifact.name).or_default();
-            of.extend(artifact.hashes.iter().map(ToString::to_string));
-        }
+    /// Has the questions of a lock file answered: by what is kept of earlier answers or lent, else by the registry. What is locked is known then.
+    fn settle(&self, native: &mut dyn Native, lent: &Lent<'_>) -> Result<()> {
         let ecosystem = native.locked().ecosystem;
-        let action = |question: &Question| {
-            let hashes = hashes.get(question.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            run::page_action(ecosystem, question, hashes)
-        };
-        let questions: Vec<_> = questions.into_iter().map(|question| (action(&question), question)).collect();
         let mut open = Vec::new();
-        for (action, question) in questions {
-            match run::kept_answer(self.store, &action)? {
-                Some(bytes) => native.answer(&question, Some(&bytes))?,
-                None => open.push((action, question)),
+        for (asked, question) in Asked::of(native) {
+            let mut known = false;
+            for bytes in [run::kept_answer(self.store, &asked)?, lent(&asked)].into_iter().flatten() {
+                // What does not verify is asked for again, whoever said it.
+                match native.answer(&question, Some(&bytes)) {
+                    Ok(()) => known = true,
+                    Err(error) => {
+                        self.session
+                            .warn(&format!("what an earlier build was told of {} is not used: {error}", asked.name));
+                        continue;
+                    }
+                }
+                break;
+            }
+            if !known {
+                open.push((asked, question));
             }
         }
         if open.is_empty() {
@@ -232,10 +233,10 @@ impl<'a> Dependencies<'a> {
         let title = format!("ask: {} of the packages of {}", counted(open.len(), "document"), native.locked().file);
         let told = Told::begin(&*observer, (&title, "documents"), open.len());
         let answers = self.each(&open, &told, |(_, question)| self.ask(ecosystem, question));
-        for ((action, question), bytes) in open.iter().zip(answers?) {
+        for ((asked, question), bytes) in open.iter().zip(answers?) {
             native.answer(question, bytes.as_deref())?;
             if let Some(used) = native.kept(question) {
-                run::keep_answer(self.store, action, &used)?;
+                run::keep_answer(self.store, asked, &used)?;
             }
         }
         Ok(())

@@ -33,7 +33,7 @@ impl Supply for Own<'_> {
     }
 
     fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied> {
-        self.0.bring(native).map_err(unsupplied)
+        self.0.bring(native, &|_| None).map_err(unsupplied)
     }
 
     fn pin(&self, ecosystem: Ecosystem, file: &str, artifact: &Artifact) -> Result<Digest, Unsupplied> {

@@ -11,7 +11,7 @@ use std::{
     sync::Mutex,
 };
 
-use bulla_build::run::{Made, Need, Supply, Unsupplied};
+use bulla_build::run::{Asked, Made, Need, Supply, Unsupplied};
 use bulla_ecosystems::dependencies::{Artifact, Native};
 use bulla_model::{
     Digest, Ecosystem, Hasher,
@@ -168,7 +168,9 @@ impl Supply for Lender<'_> {
 
     fn dependencies(&self, native: &mut dyn Native) -> Result<Vec<Digest>, Unsupplied> {
         self.borrow_packages(native).map_err(unsupplied)?;
-        let digests = self.dependencies.bring(native).map_err(unsupplied)?;
+        let asked = if native.knows_all() { Vec::new() } else { Asked::of(native) };
+        let digests = self.dependencies.bring(native, &|asked| self.lent_answer(asked)).map_err(unsupplied)?;
+        self.offer_answers(asked.into_iter().map(|(asked, _)| asked)).map_err(unsupplied)?;
         self.offer_packages(native, &digests).map_err(unsupplied)?;
         Ok(digests)
     }

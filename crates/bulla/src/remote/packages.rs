@@ -5,12 +5,15 @@
 
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
-use bulla_build::run::{self, Made, Supply as _};
+use bulla_build::run::{self, Answered, Asked, Made, Supply as _};
 use bulla_ecosystems::dependencies::{Hash, Native};
 use bulla_model::Digest;
 
 use super::{Lender, artifact, lock, workers::each};
 use crate::error::{CliError, Result};
+
+/// The most bytes of an answer of a registry.
+const MAX_ANSWER: u64 = 64 << 20;
 
 impl Lender<'_> {
     /// Brings what others have of the packages that a lock file names. What they do not have is fetched from where it comes from.
@@ -65,6 +68,28 @@ impl Lender<'_> {
         Ok(())
     }
 
+    /// Gives what a registry said to others where files of a package are. It is verified by their key each time, and says only what to ask for.
+    pub(super) fn lent_answer(&self, asked: &Asked) -> Option<Vec<u8>> {
+        let digest: Digest = serde_json::from_slice(&self.result(&asked.action())?).ok()?;
+        if !self.store.has_blob(&digest).ok()? && !self.blob(&digest) {
+            return None;
+        }
+        self.store.read_blob(&digest, MAX_ANSWER).ok()?
+    }
+
+    /// Takes note of what registries answered to this build.
+    ///
+    /// # Errors
+    /// When the own store cannot be read.
+    pub(super) fn offer_answers(&self, asked: impl Iterator<Item = Asked>) -> Result<()> {
+        let mut made = Vec::new();
+        for asked in asked {
+            let Some(Answered { asked, blob }) = run::answered(self.store, asked)? else { continue };
+            made.push((asked.action(), blob));
+        }
+        self.offer(made)
+    }
+
     /// Takes note of the packages of a lock file, which others may be given when the build has ended.
     ///
     /// # Errors
@@ -72,10 +97,19 @@ impl Lender<'_> {
     pub(super) fn offer_packages(&self, native: &dyn Native, digests: &[Digest]) -> Result<()> {
         let mut made = Vec::new();
         for (artifact, digest) in native.locked().artifacts.iter().zip(digests) {
-            let (Some(hash), Some(file)) = (artifact.hashes.first(), self.store.open_blob(digest)?) else { continue };
+            made.extend(artifact.hashes.first().map(|hash| (run::pin_action(hash), *digest)));
+        }
+        self.offer(made)
+    }
+
+    /// Takes note of actions that came to a blob each.
+    fn offer(&self, actions: Vec<(Digest, Digest)>) -> Result<()> {
+        let mut made = Vec::new();
+        for (action, digest) in actions {
+            let Some(file) = self.store.open_blob(&digest)? else { continue };
             let size = file.metadata().map_err(CliError::File)?.len();
             let result = serde_json::Value::from(digest.to_string()).to_string();
-            let (action, blobs) = (run::pin_action(hash), vec![artifact::bytes(*digest, size)]);
+            let blobs = vec![artifact::bytes(digest, size)];
             made.push(Made { action, result, trees: Vec::new(), blobs });
         }
         let mut known = lock(&self.known);

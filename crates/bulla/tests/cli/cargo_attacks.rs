@@ -188,7 +188,9 @@ fn a_lock_file_that_is_wrong_is_named_with_its_line() {
     assert!(wrong("version = 9\n").contains("Cargo.lock:1: it has version 9"));
     let git =
         "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"git+https://git.example/a#0123\"\n";
-    assert!(wrong(git).contains("Cargo.lock:4: a 1.0.0 is from a git repository"));
+    assert!(
+        wrong(git).contains("Cargo.lock:4: a 1.0.0: the git repository `https://git.example/a` is named with `0123`")
+    );
 }
 
 /// A world without cargo, whose steps only leave a file.

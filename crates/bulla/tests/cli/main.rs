@@ -63,6 +63,7 @@ mod settings;
 mod shell;
 mod stop;
 mod store;
+mod stores_asked;
 mod urls;
 mod watch;
 mod why;

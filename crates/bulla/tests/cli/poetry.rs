@@ -12,7 +12,7 @@ use super::{
     world::World,
 };
 
-const INSTALL: &str = "mkdir -p /tmp && python3 -m venv --without-pip /tmp/venv && VIRTUAL_ENV=/tmp/venv poetry install --no-root \
+pub(super) const INSTALL: &str = "mkdir -p /tmp && python3 -m venv --without-pip /tmp/venv && VIRTUAL_ENV=/tmp/venv poetry install --no-root \
     && cp -r /tmp/venv/lib/python3*/site-packages out";
 
 /// A world that has Python and Poetry too.
@@ -23,7 +23,7 @@ pub(super) fn poetry_world(test: &str) -> Option<World> {
     Some(world)
 }
 
-fn with_poetry(step: &str, (manifest, lock): &(String, String)) -> Project {
+pub(super) fn with_poetry(step: &str, (manifest, lock): &(String, String)) -> Project {
     let files = [("pyproject.toml", manifest.clone()), ("poetry.lock", lock.clone())];
     let project = project("{pypi: poetry.lock}", &[step], &files);
     let spec = project.read("bulla.yaml").replace("packages: [tools, python3]", "packages: [tools, python3, poetry]");

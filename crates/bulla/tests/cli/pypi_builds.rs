@@ -6,6 +6,7 @@ use bulla_testkit::{Fault, Project, PythonIndex, PythonPackage, TestEnvironment,
 use super::{
     maven::observe,
     modules::unpacked,
+    proxy::uv_deb,
     pypi::{install, project, python_world, tree, use_index},
 };
 
@@ -172,13 +173,97 @@ fn what_cannot_be_observed_is_said_with_what_to_do() {
         .run(&of("{npm: package-lock.json, build-dependencies: observed}", &["true"], &made), &["check"])
         .failure(3);
     assert!(ran.stderr.contains("only packages of Python have build dependencies of their own"), "{}", ran.stderr);
-    // Nobody answers at the addresses that a lock file names while it is observed.
+}
+
+#[test]
+fn an_index_that_requirements_name_is_answered_for_while_it_is_observed() {
     let test = "an index of requirements while it is observed";
     let Some(world) = python_world(test) else { return };
-    let lock = format!("--index-url https://index.example/simple\n{}", requirements(&[&made]));
-    let project = project(OBSERVED, &["true"], &[("requirements.txt", lock)]);
-    let ran = observe(&world.environment, &project, &[]).failure(3);
-    for words in ["while a stage is observed there is no proxy", "build-requirements.in"] {
-        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    let [made, maker, helper] = packages();
+    let index = PythonIndex::serve(&[&made, &maker, &helper]);
+    use_index(&world.environment, &index);
+    let lock = format!("--index-url https://index.example/root/simple\n{}", requirements(&[&made]));
+    let project = project(OBSERVED, &[&install("requirements.txt")], &[("requirements.txt", lock)]);
+    let ran = observe(&world.environment, &project, &[]).success();
+    assert!(ran.stderr.contains("build: 2 files of pypi, 0 that are not there"), "{}", ran.stderr);
+    world.build(&project, &[]).success();
+    assert!(tree(&unpacked(&project).path().join("out")).contains_key("made.py"));
+}
+
+/// A `uv.lock` of a package that there is as a source alone.
+fn uv_lock(made: &PythonPackage) -> String {
+    let (file, bytes) = made.released().remove(0);
+    let (name, hash, size) = (&made.name, Digest::of(&bytes).hex(), bytes.len());
+    format!(
+        "version = 1\nrequires-python = \">=3.9\"\n\n[[package]]\nname = \"app\"\nversion = \"1.0\"\nsource = {{ virtual = \".\" }}\ndependencies = [\n    {{ name = \"{name}\" }},\n]\n\n\
+         [package.metadata]\nrequires-dist = [{{ name = \"{name}\" }}]\n\n[[package]]\nname = \"{name}\"\nversion = \"1.0\"\nsource = {{ registry = \"https://registry.example/root/simple\" }}\n\
+         sdist = {{ url = \"https://files.example/{file}\", hash = \"sha256:{hash}\", size = {size} }}\n"
+    )
+}
+
+#[test]
+fn what_uv_sync_builds_with_is_observed_through_the_addresses_of_its_lock_file() {
+    let test = "build dependencies of uv sync";
+    let Some(uv) = uv_deb(test) else { return };
+    let Some(mut world) = python_world(test) else { return };
+    world.publish(&uv);
+    let [made, maker, helper] = packages();
+    let index = PythonIndex::serve(&[&made, &maker, &helper]);
+    use_index(&world.environment, &index);
+    let of = |step: &str| {
+        let manifest =
+            "[project]\nname = \"app\"\nversion = \"1.0\"\nrequires-python = \">=3.9\"\ndependencies = [\"made\"]\n";
+        let files = [("uv.lock", uv_lock(&made)), ("pyproject.toml", manifest.to_owned())];
+        let project = project("{pypi: uv.lock, build-dependencies: observed}", &[step], &files);
+        let spec = project.read("bulla.yaml").replace("packages: [tools, python3]", "packages: [tools, python3, uv]");
+        project.file("bulla.yaml", spec)
+    };
+    let sync = "mkdir -p /tmp; uv sync --frozen; .venv/bin/python -c 'import made; print(made.SAYS)' >out; rm -r .venv";
+    let project = of(sync);
+    let ran = observe(&world.environment, &project, &[]).success();
+    assert!(ran.stderr.contains("build: 2 files of pypi, 0 that are not there"), "{}", ran.stderr);
+    let lock = project.read("bulla.lock");
+    assert!(lock.contains("maker/1.0/maker-1.0-py3-none-any.whl") && !lock.contains("example"), "{lock}");
+    // Builds are given these; only pages are asked for, which say where they are.
+    index.asked();
+    let ran = world.build(&project, &[]).success();
+    assert_eq!(fs_err::read_to_string(unpacked(&project).path().join("out")).expect("words"), "made 1.0\n");
+    assert!(!ran.stderr.contains("refused"), "{}", ran.stderr);
+    assert!(index.asked().iter().all(|path| path.starts_with("/simple/")));
+    assert_eq!(world.build(&project, &["--no-cache"]).success().stdout, ran.stdout);
+    assert_eq!(index.asked(), [""; 0]);
+    // A step reaches nothing by the hosts that are answered for, and no other one.
+    let tried = |python: &str| {
+        let step = format!(
+            "python3 -c 'import ssl, urllib.request as u, os; c = ssl.create_default_context(cafile=os.environ[\"SSL_CERT_FILE\"]); {python}' || true; echo >out"
+        );
+        let ran = observe(&world.environment, &of(&step), &[]);
+        (ran, index.asked())
+    };
+    for (python, asked) in [
+        ("u.urlopen(\"https://registry.example/root/simple/maker/?secret\", context=c)", 0),
+        ("u.urlopen(\"https://registry.example/other/simple/maker/\", context=c)", 0),
+        ("u.urlopen(\"https://files.example/secret\", context=c)", 0),
+        ("u.urlopen(\"https://other.example/root/simple/maker/\", context=c)", 0),
+        (
+            "u.urlopen(u.Request(\"https://registry.example/root/simple/maker/\", headers={\"Host\": \"other.example\"}), context=c)",
+            0,
+        ),
+        ("u.urlopen(u.Request(\"https://registry.example/root/simple/maker/\", data=b\"secret\"), context=c)", 0),
+    ] {
+        let (ran, found) = tried(python);
+        assert_eq!(found.iter().filter(|path| !path.contains("made")).count(), asked, "{python}: {found:?}");
+        assert!(ran.stderr.contains("refused"), "{python}: {}", ran.stderr);
     }
+    // A client that does not believe the certificate is told, and the control is answered.
+    let (ran, _) = tried(
+        "u.urlopen(\"https://registry.example/root/simple/maker/\", context=ssl.create_default_context(cafile=\"/dev/null\") if 0 else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))",
+    );
+    assert!(ran.stderr.contains("TLS"), "{}", ran.stderr);
+    let (ran, found) = tried("u.urlopen(\"https://registry.example/root/simple/maker/\", context=c)");
+    assert!(
+        !ran.stderr.contains("refused") && found.contains(&"/simple/maker/".to_owned()),
+        "{found:?}: {}",
+        ran.stderr
+    );
 }

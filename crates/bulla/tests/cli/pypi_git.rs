@@ -96,7 +96,7 @@ fn uv_sync_clones_and_builds_the_commit_of_its_lock_file() {
             ("pyproject.toml", manifest.clone()),
             ("build-requirements.txt", requirements(&[&maker()])),
         ];
-        let dependencies = format!("{{pypi: uv.lock{keys}}}, {{pypi: build-requirements.txt}}");
+        let dependencies = format!("{{pypi: uv.lock{keys}}}, {{pypi: build-requirements.txt{keys}}}");
         let project = project(&dependencies, &[step], &files);
         let spec =
             project.read("bulla.yaml").replace("packages: [tools, python3]", "packages: [tools, python3, uv, git]");
@@ -118,7 +118,7 @@ fn uv_sync_clones_and_builds_the_commit_of_its_lock_file() {
     // What is denied runs nothing; what is allowed by name does.
     let ran = gits.world.build(&of(", scripts: deny", &lock, &step), &[]).failure(3);
     assert!(ran.stderr.contains("(built from a git repository)") && ran.stderr.contains("part"), "{}", ran.stderr);
-    gits.world.build(&of(", scripts: {allow: [made, part]}", &lock, &step), &[]).success();
+    gits.world.build(&of(", scripts: {allow: [made, part, maker]}", &lock, &step), &[]).success();
     // Two commits of one repository; no commit; a login; a submodule.
     let fails = |lock: &str, code: i32, says: &str| {
         let ran = gits.world.build(&of("", lock, &step), &[]).failure(code);
@@ -134,7 +134,7 @@ fn uv_sync_clones_and_builds_the_commit_of_its_lock_file() {
     fails(&lock.replace(&format!("#{commit}"), &format!("#{submodule}")), 5, "the commit has a submodule, `x`");
     fails(&lock.replace(&format!("#{commit}"), ""), 3, "no whole commit");
     fails(&lock.replace(&url, "https://me:word@git.example/x"), 3, "has a login in it");
-    fails(&lock.replace("subdirectory=sub&", "subdirectory=sub&lfs=true&"), 3, "Git LFS");
+    fails(&lock.replace("subdirectory=sub", "lfs=true&subdirectory=sub"), 3, "Git LFS");
 }
 
 #[test]

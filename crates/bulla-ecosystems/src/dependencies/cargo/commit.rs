@@ -139,31 +139,43 @@ impl Commit {
     }
 
     /// Follows a link; `None` where it leads to nothing of the repository.
-    fn led(&self, link: &CleanPath) -> Option<CleanPath> {
+    ///
+    /// # Errors
+    /// When it leads to the top of the repository, and so to itself.
+    fn led(&self, link: &CleanPath) -> Result<Option<CleanPath>, String> {
         let mut at = link.clone();
         for _ in 0..=MAX_LINKS {
-            let Some(Node::Symlink { target, .. }) = self.files.node(&at) else { return Some(at) };
+            let Some(Node::Symlink { target, .. }) = self.files.node(&at) else { return Ok(Some(at)) };
             let mut parts: Vec<&[u8]> = at.components().collect();
             parts.pop();
             if target.starts_with(b"/") {
-                return None;
+                return Ok(None);
             }
             for part in target.split(|byte| *byte == b'/') {
                 match part {
                     b"" | b"." => {}
-                    b".." => drop(parts.pop()?),
+                    b".." if parts.pop().is_none() => return Ok(None),
+                    b".." => {}
                     part => parts.push(part),
                 }
             }
-            at = CleanPath::parse(parts.join(&b'/')).ok()?;
+            if parts.is_empty() {
+                return Err(circle(link));
+            }
+            let Ok(next) = CleanPath::parse(parts.join(&b'/')) else { return Ok(None) };
+            at = next;
         }
-        None
+        Ok(None)
     }
 }
 
 fn within(folder: Option<&CleanPath>, name: &str) -> Result<CleanPath, String> {
     let path = folder.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"));
     CleanPath::parse(path).map_err(|error| error.to_string())
+}
+
+fn circle(path: &CleanPath) -> String {
+    format!("{} is a link in a circle", printable(path.as_bytes()))
 }
 
 /// What of a crate is laid so far.
@@ -202,11 +214,11 @@ impl Laying<'_> {
     }
 
     fn link(&mut self, path: &CleanPath, place: &CleanPath, links: usize) -> Result<(), String> {
-        let Some(led) = self.commit.led(path) else { return Ok(()) };
+        let Some(led) = self.commit.led(path)? else { return Ok(()) };
         let Some(node) = self.commit.files.node(&led) else { return Ok(()) };
         let is_folder = matches!(node, Node::Directory { .. });
         if is_folder && (links >= MAX_LINKS || path.starts_with(&led)) {
-            return Err(format!("{} is a link in a circle", printable(path.as_bytes())));
+            return Err(circle(path));
         }
         self.entry(&led, node, place)?;
         if is_folder { self.folder(Some(&led), place, links + 1) } else { Ok(()) }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bulla_build::{
-    run::{Journal, Observing, Passage, Passing, Unsupplied},
+    run::{Journal, Mirrored, Observing, Passage, Passing, Unsupplied},
     secret::Secrets,
 };
 use bulla_model::{
@@ -182,17 +182,17 @@ struct Registries<'a> {
 }
 
 impl Registries<'_> {
-    fn of(&self, step: &StepRef, table: Table) -> Result<Box<dyn Passing>, CommandError> {
+    fn of(&self, step: &StepRef, table: Table, mirrored: Mirrored) -> Result<Box<dyn Passing>, CommandError> {
         let mut kinds = Vec::new();
         for (key, book) in self.books.iter().filter(|(key, _)| key.stage == step.stage) {
             kinds.push((key.ecosystem, self.dependencies.known(key.ecosystem)?, book.clone()));
         }
-        passing::start(kinds, self.store.clone(), table, self.budget)
+        passing::start(kinds, self.store.clone(), (table, mirrored), self.budget)
     }
 }
 
 impl Passage for Registries<'_> {
-    fn open(&self, step: &StepRef, table: Table) -> Result<Box<dyn Passing + '_>, Unsupplied> {
-        self.of(step, table).map(|passing| passing as Box<dyn Passing>).map_err(unsupplied)
+    fn open(&self, step: &StepRef, table: Table, mirrored: Mirrored) -> Result<Box<dyn Passing + '_>, Unsupplied> {
+        self.of(step, table, mirrored).map(|passing| passing as Box<dyn Passing>).map_err(unsupplied)
     }
 }

@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-use bulla_build::run::{Passing, Unsupplied};
+use bulla_build::run::{Mirrored, Passing, Unsupplied};
 use bulla_ecosystems::dependencies::{maven, observe};
-use bulla_model::Ecosystem;
+use bulla_model::{Address, Ecosystem, Origin};
 use bulla_sandbox::{Connection, Serve, monotonic};
 use bulla_serve::{
-    Body, Report, Served, Table,
+    Body, NotSpoken, Report, Secure, Served, Table,
     request::{self, Method, Request},
 };
 use bulla_store::Store;
@@ -50,7 +50,11 @@ struct Hall {
     kinds: Vec<Kind>,
     desk: Desk,
     table: Table,
-    /// The routes of each path of the table.
+    /// TLS for the hosts of the table, by the authority that was made for this run.
+    secure: Secure,
+    /// Below which addresses registries of the loopback are looked for.
+    mirrored: Mirrored,
+    /// The routes of each path of the table, after its host where it has one.
     paths: HashMap<String, Vec<usize>>,
     /// Readable when something was refused.
     refused: OwnedFd,
@@ -80,15 +84,24 @@ struct Door {
 ///
 /// # Errors
 /// When the kernel gives no descriptors.
-pub(super) fn start(kinds: Vec<Kind>, store: Store, table: Table, budget: Budget) -> Result<Box<dyn Passing>> {
+pub(super) fn start(
+    kinds: Vec<Kind>,
+    store: Store,
+    (table, mirrored): (Table, Mirrored),
+    budget: Budget,
+) -> Result<Box<dyn Passing>> {
     let sign = || rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
     let sign = || sign().map_err(|errno| crate::error::CliError::file(errno.into()));
     let mut paths: HashMap<String, Vec<usize>> = HashMap::new();
-    for (number, route) in table.routes.iter().enumerate().filter(|(_, route)| route.origin.is_none()) {
-        paths.entry(route.path.clone()).or_default().push(number);
+    for (number, route) in table.routes.iter().enumerate() {
+        let origin = route.origin.as_ref().map(ToString::to_string).unwrap_or_default();
+        paths.entry(origin + &route.path).or_default().push(number);
     }
+    let secure = Secure::of(&table).ok_or_else(|| crate::error::CliError::Option("its certificate is none".into()))?;
     let hall = Hall {
         kinds,
+        secure,
+        mirrored,
         desk: Desk { store, budget, used: Used::default() },
         table,
         paths,
@@ -228,61 +241,108 @@ impl Hall {
         served
     }
 
+    /// Speaks with a client, and goes on within TLS where it wants to be connected to a host that the step's lock files have.
     fn serve(&self, stream: &mut TcpStream, from: (u16, Duration)) -> io::Result<()> {
+        let Some((origin, early)) = self.talk(stream, None, from)? else { return Ok(()) };
+        let socket = OwnedFd::from(stream.try_clone()?);
+        let mut secured = self.secure.open(&origin, early, socket).ok_or(io::ErrorKind::NotFound)?;
+        let talked = self.talk(&mut secured, Some(&origin), from);
+        if let Err(error) = &talked
+            && let Some(why) = error.get_ref().and_then(|error| error.downcast_ref::<NotSpoken>())
+        {
+            self.note("TLS", &why.to_string(), 0, None, from);
+        }
+        secured.close();
+        talked.map(drop)
+    }
+
+    /// Answers requests, until the client ends or is to be connected to a host: then gives that, and what it has said since.
+    fn talk(
+        &self,
+        stream: &mut (impl Read + Write),
+        within: Option<&Origin>,
+        from: (u16, Duration),
+    ) -> io::Result<Option<(Origin, Vec<u8>)>> {
         let (mut inbox, mut seen, mut chunk) = (Vec::new(), 0, vec![0; 16 << 10]);
         while !self.ended.load(Ordering::Relaxed) {
             match request::read(&inbox, seen) {
                 request::Read::More => {
                     seen = inbox.len();
                     match stream.read(&mut chunk)? {
-                        0 => return Ok(()),
+                        0 => return Ok(None),
                         count => inbox.extend_from_slice(chunk.get(..count).unwrap_or_default()),
                     }
                 }
                 request::Read::Head(length, read) => {
                     inbox.drain(..length.min(inbox.len()));
                     seen = 0;
+                    if let Some(origin) = read.as_ref().ok().and_then(|request| self.connects(request, within)) {
+                        stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n")?;
+                        return Ok(Some((origin, inbox)));
+                    }
                     let (method, path, keep, ready) = match read {
                         Ok(request) => {
-                            let ready = self.answer(&request);
-                            (request.method.as_str().to_owned(), name(&request), request.keep, ready)
+                            let ready = self.answer(&request, within);
+                            (request.method.as_str().to_owned(), name(&request, within), request.keep, ready)
                         }
                         Err(bad) => (bad.method.clone(), bad.target.clone(), false, Ready::said(bad.status, bad.why)),
                     };
                     self.note(&method, &path, ready.status, ready.route, from);
                     send(stream, &self.desk.store, ready, method == "HEAD", keep)?;
                     if !keep {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Gives the host that a client is to be connected to: one of the step's lock files, which is answered for here.
+    fn connects(&self, request: &Request, within: Option<&Origin>) -> Option<Origin> {
+        let origin = request.origin.as_ref().filter(|_| request.method == Method::Connect && within.is_none())?;
+        let counted = self.desk.used.request(&self.desk.budget).is_ok();
+        (counted && self.secure.has(origin)).then(|| origin.clone())
+    }
+
+    /// Gives the path of the loopback that a request means, where its host is one of which lock files name a registry.
+    fn meant(&self, request: &Request, origin: Option<&Origin>) -> Option<String> {
+        let Some(origin) = origin else { return Some(request.path.clone()) };
+        let below = |(address, below): &(Address, &str)| {
+            let rest = (address.origin == *origin).then(|| request.path.strip_prefix(&address.path))??;
+            Some(format!("{below}{rest}"))
+        };
+        self.mirrored.iter().find_map(below)
     }
 
     /// Decides about a request.
-    fn answer(&self, request: &Request) -> Ready {
+    fn answer(&self, request: &Request, within: Option<&Origin>) -> Ready {
         if let Err(over) = self.desk.used.request(&self.desk.budget) {
             return self.failed(over.into());
         }
         if !matches!(request.method, Method::Get | Method::Head) || request.body {
             return Ready::said(405, "nothing but GET and HEAD is passed on, without a body");
         }
-        if request.origin.is_some() {
-            return Ready::said(
-                403,
-                "a step that is observed reaches no host: registries are asked by their paths on the loopback",
-            );
+        let named = || request.host.as_deref().and_then(|host| Origin::parse(host, true).ok());
+        if within.is_some_and(|origin| request.origin.is_some() || named().as_ref() != Some(origin)) {
+            return Ready::said(421, "what is asked for here is of the host that was connected to, and of no other");
         }
-        if let Some(found) = self.of_table(request) {
+        let origin = request.origin.as_ref().or(within);
+        if let Some(found) = self.of_table(request, &name(request, within)) {
             return found;
         }
+        let Some(path) = self.meant(request, origin) else {
+            return Ready::said(
+                403,
+                "a step that is observed reaches no host but those that its lock files name, and nothing of these but what they name",
+            );
+        };
         if self.noted().failed.is_some() {
             return Ready::said(403, "nothing is passed on any more");
         }
         let mut why = "nothing of this stage is observed";
         for (ecosystem, known, book) in &self.kinds {
-            let asked = match observe::asked(*ecosystem, &request.path) {
+            let asked = match observe::asked(*ecosystem, &path) {
                 Ok(asked) => asked,
                 Err(problem) => {
                     why = problem;
@@ -317,10 +377,10 @@ impl Hall {
     }
 
     /// Answers what the stage's lock files name.
-    fn of_table(&self, request: &Request) -> Option<Ready> {
+    fn of_table(&self, request: &Request, name: &str) -> Option<Ready> {
         let routes = || {
             self.paths
-                .get(&request.path)
+                .get(name)
                 .into_iter()
                 .flatten()
                 .filter_map(|number| Some((*number, self.table.routes.get(*number)?)))
@@ -362,16 +422,16 @@ impl Hall {
     }
 }
 
-/// Gives what a request asks for, for people: a path, after its host where it is not the loopback.
-fn name(request: &Request) -> String {
-    match &request.origin {
+/// Gives what a request asks for: a path, after its host where it is not the loopback.
+fn name(request: &Request, within: Option<&Origin>) -> String {
+    match request.origin.as_ref().or(within) {
         Some(origin) if request.method == Method::Connect => format!("{}:{}", origin.host(), origin.port()),
         Some(origin) => format!("{origin}{}", request.path),
         None => request.path.clone(),
     }
 }
 
-fn send(stream: &mut TcpStream, store: &Store, ready: Ready, head_only: bool, keep: bool) -> io::Result<()> {
+fn send(stream: &mut impl Write, store: &Store, ready: Ready, head_only: bool, keep: bool) -> io::Result<()> {
     let (length, blob) = match &ready.body {
         Sent::Bytes(bytes) => (bytes.len() as u64, None),
         Sent::Blob { digest, size } => {
