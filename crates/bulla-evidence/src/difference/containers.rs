@@ -127,9 +127,7 @@ fn elf(before: &[u8], now: &[u8], place: &str, depth: usize) -> Option<Differenc
     let mut differing = one.iter().filter(|(name, data)| other.get(name) != Some(data));
     // The number is made of all else, so that it tells nothing where anything else differs.
     let is_id = |name: &str| name == ".note.gnu.build-id";
-    let Some((name, data)) = differing.clone().find(|(name, _)| !is_id(name)).or_else(|| differing.next()) else {
-        return None;
-    };
+    let (name, data) = differing.clone().find(|(name, _)| !is_id(name)).or_else(|| differing.next())?;
     let inside = within(place, &format!("section {}", shown(name)));
     if is_id(name) {
         return Some(difference(Cause::BuildId, inside));
