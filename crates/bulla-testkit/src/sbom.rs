@@ -83,7 +83,7 @@ impl SbomTools {
         said.unwrap_or_else(|why| why).trim().to_owned()
     }
 
-    /// Gives the packages that Syft finds in a layout or archive, as package URLs.
+    /// Gives the packages that Syft finds in an image, which it is told of as `KIND:PATH`; as package URLs.
     ///
     /// # Errors
     /// With what Syft says.
