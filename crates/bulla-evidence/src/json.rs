@@ -152,9 +152,9 @@ mod tests {
         fn what_was_written_is_read_again_and_sorted(names in prop::collection::btree_set("[a-z]{1,4}", 0..8)) {
             let object: Map<String, Value> = names.iter().rev().map(|name| (name.clone(), name.as_str().into())).collect();
             let bytes = write(&object);
-            prop_assert_eq!(read(&bytes, 1 << 20).unwrap(), Value::Object(object));
+            prop_assert_eq!(read(&bytes, 1 << 20).expect("JSON"), Value::Object(object));
             let sorted: Vec<_> = names.iter().map(|name| format!("\"{name}\":\"{name}\"")).collect();
-            prop_assert_eq!(String::from_utf8(bytes).unwrap(), format!("{{{}}}", sorted.join(",")));
+            prop_assert_eq!(String::from_utf8(bytes).expect("a text"), format!("{{{}}}", sorted.join(",")));
         }
     }
 }
