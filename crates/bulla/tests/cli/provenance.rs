@@ -6,7 +6,7 @@ use bulla_model::{
     Digest,
     oci::{Index, Manifest},
 };
-use bulla_testkit::{Project, TestEnvironment, docker::Registry, process};
+use bulla_testkit::{Project, SbomTools, TestEnvironment, docker::Registry, process};
 use serde_json::Value;
 
 use crate::{build, offline, world::World};
@@ -350,4 +350,32 @@ fn a_secret_that_would_be_in_the_evidence_fails_the_build() {
     world.assert_no_image(&project);
     // The control: another value is in nothing.
     assert_eq!(build("0therToken").status.code(), Some(0));
+}
+
+#[test]
+fn the_library_of_in_toto_takes_statement_and_provenance() {
+    let test = "provenance and in-toto's library";
+    let (Some(tools), Some(world)) = (SbomTools::get(test), World::new(test)) else { return };
+    let project = crate::world::project(&crate::world::GOOD);
+    git(&project, &["init", "--quiet"]);
+    git(&project, &["add", "."]);
+    git(&project, &["commit", "--quiet", "--message=all"]);
+    git(&project, &["remote", "add", "origin", "https://git.example/team/shop.git"]);
+    world.digest(&project);
+    let all = statements(&project.path("bulla-out"));
+    let statement = &all.iter().find(|one| one.1 == PROVENANCE).expect("provenance").2;
+    let check = |value: &Value| tools.wrong("provenance", &project.write("statement.json", value.to_string()));
+    assert_eq!(check(statement), "");
+    // It does say what is wrong.
+    for (place, wrong) in [
+        ("/subject", serde_json::json!([])),
+        ("/predicate/runDetails/builder/id", "".into()),
+        ("/predicate/buildDefinition/resolvedDependencies/0", serde_json::json!({"mediaType": "x"})),
+        ("/predicate/runDetails/metadata/startedOn", "yesterday".into()),
+        ("/predicate/buildDefinition/internalParameters", 1.into()),
+    ] {
+        let mut changed = statement.clone();
+        *changed.pointer_mut(place).expect("a place") = wrong;
+        assert_ne!(check(&changed), "", "{place}");
+    }
 }
