@@ -1,8 +1,12 @@
 //! Evidence beside an image, keys that sign it, and policies.
 
 use bulla_evidence::{
+    Statement,
+    configuration::Configuration,
+    difference,
     key::{PrivateKey, PublicKey, Signer as _, file::Protected},
     policy::Policy,
+    provenance::Provenance,
     verify::{Content, Piece, TrustedKey, Verdict, assess},
 };
 use bulla_model::Digest;
@@ -59,4 +63,34 @@ pub(crate) fn policy(bytes: &[u8]) {
         Ok(policy) => assert_eq!(Policy::parse("policy.yaml", bytes).expect("it was read before"), policy),
         Err(errors) => errors.iter().for_each(|error| assert!(!error.message.is_empty())),
     }
+}
+
+/// A statement of how an image was made, or of its configuration.
+pub(crate) fn provenance(bytes: &[u8]) {
+    let Ok(statement) = Statement::parse(bytes) else { return };
+    if let Ok(read) = serde_json::from_value::<Provenance>(statement.predicate.clone()) {
+        let again = serde_json::to_value(&read).expect("its maps have texts as keys");
+        assert_eq!(serde_json::from_value::<Provenance>(again).expect("what was written"), read);
+        let definition = &read.build_definition;
+        let kinds = ["source", "checkout", "package", "base", "dependency", "index"];
+        let used: usize = kinds.iter().map(|kind| definition.used(kind).count()).sum();
+        assert!(used <= definition.resolved_dependencies.len());
+    }
+    if let Ok(read) = serde_json::from_value::<Configuration>(statement.predicate) {
+        let again = serde_json::to_value(&read).expect("its maps have texts as keys");
+        assert_eq!(serde_json::from_value::<Configuration>(again).expect("what was written"), read);
+    }
+}
+
+/// Two files that should be the same: the first byte says where the second begins.
+pub(crate) fn difference(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else { return };
+    let (one, other) = rest.split_at(rest.len() * usize::from(*first) / 256);
+    let found = difference::explain(one, other);
+    assert_eq!(found.is_some(), one != other);
+    if let Some(found) = found {
+        let told = found.to_string();
+        assert!(told.len() < 4096 && !told.chars().any(char::is_control), "{told}");
+    }
+    assert_eq!(difference::explain(one, one), None);
 }

@@ -98,6 +98,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pypi_offer", pypi::offer),
     ("inventory", inventory::file),
     ("copyright", inventory::copyright),
+    ("provenance", evidence::provenance),
+    ("difference", evidence::difference),
 ];
 
 /// Finds a target by its name.
