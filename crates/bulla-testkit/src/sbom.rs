@@ -5,6 +5,8 @@ use std::{
     process::Command,
 };
 
+use bulla_model::Digest;
+
 use crate::{cache, clients, process, skipped};
 
 /// What is installed, at the versions that the tests were written with.
@@ -74,9 +76,10 @@ impl SbomTools {
     /// Gives the tools; they are installed once, by pip, where the tests of real clients run. `None`, after it was said why, where they cannot be
     /// had.
     pub fn get(test: &str) -> Option<Self> {
-        let home = cache::folder().join("sbom-tools");
+        // Other versions lie elsewhere: another checkout's tests may use them now.
+        let home = cache::folder().join(format!("sbom-tools-{}", Digest::of(PACKAGES.join(" ")).short()));
         let _lock = cache::lock("sbom-tools");
-        let complete = home.join(PACKAGES.join(" ").replace('/', "_"));
+        let complete = home.join("complete");
         let install = || {
             clients()?;
             process::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
