@@ -1,6 +1,6 @@
 //! Keys that sign evidence: P-256 (ECDSA with SHA-256) and Ed25519, the files that they are kept in, and who signs with them.
 //!
-//! [`file`] has the file of a private key as cosign writes it, [`PrivateKey`] the key out of it, and [`PublicKey`] what others verify
+//! [`mod@file`] has the file of a private key as cosign writes it, [`PrivateKey`] the key out of it, and [`PublicKey`] what others verify
 //! by. Whatever holds a key elsewhere (a token, a service) is a [`Signer`] too.
 
 pub mod file;
