@@ -201,11 +201,14 @@ fn other_client(test: &str, tool: [&str; 3], (program, file): (&str, &str), lock
     let commit = gits.package("left", json!({}));
     let address = gits.address("left", &commit);
     let steps = [install, "node -p 'require(\"left\")' >out"];
+    // A setting that yarn 3 does not know, and newer ones want.
+    let approved = if tool[1].starts_with('3') { "" } else { "approvedGitRepositories: ['**']\n" };
     let project = project(&format!("{{npm: {file}}}"), &format!("node, git, {program}"), &steps, (file, ""))
         .file("app/package.json", manifest(&address))
-        .file("app/.yarnrc.yml", "nodeLinker: node-modules\ncompressionLevel: 0\napprovedGitRepositories: ['**']\n");
-    if program == "pnpm" {
-        fs_err::remove_file(project.path("app/pnpm-lock.yaml")).expect("removing it");
+        .file("app/.yarnrc.yml", format!("nodeLinker: node-modules\ncompressionLevel: 0\n{approved}"));
+    // An empty one is none to these.
+    if file != "yarn.lock" {
+        fs_err::remove_file(project.path(&format!("app/{file}"))).expect("removing it");
     }
     if lock_by(tool, &project, &gits.registry, lock).is_none() {
         return;
@@ -246,6 +249,21 @@ fn yarn_4_clones_the_commit_of_its_lock_file_out_of_a_folder() {
     let tool = ["@yarnpkg/cli-dist", "4.18.1", "bin/yarn.js"];
     let lock = ["install", "--mode=update-lockfile"];
     other_client("yarn 4 and git", tool, ("yarn", "yarn.lock"), &lock, "yarn install --immutable");
+}
+
+#[test]
+fn older_and_newer_clients_clone_the_commit_of_their_lock_files() {
+    let (npm, pnpm) = (["install", "--package-lock-only"], ["install", "--lockfile-only", "--ignore-scripts"]);
+    for version in ["9.9.4", "10.9.4"] {
+        let tool = ["npm", version, "bin/npm-cli.js"];
+        other_client("other npms and git", tool, ("npm-other", "package-lock.json"), &npm, "npm-other ci");
+    }
+    for version in ["8.15.9", "10.18.3"] {
+        let tool = ["pnpm", version, "bin/pnpm.cjs"];
+        other_client("other pnpms and git", tool, ("pnpm", "pnpm-lock.yaml"), &pnpm, "pnpm install --frozen-lockfile");
+    }
+    let (tool, lock) = (["@yarnpkg/cli-dist", "3.8.7", "bin/yarn.js"], ["install", "--mode=update-lockfile"]);
+    other_client("yarn 3 and git", tool, ("yarn", "yarn.lock"), &lock, "yarn install --immutable");
 }
 
 /// An environment that reaches a server of repositories, and needs no sandbox.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
+    io::Write,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -21,7 +21,7 @@ use bulla_store::Store;
 
 use super::{
     archives::{self, Archives},
-    budget::{Budget, Over, Used},
+    budget::{Budget, Used},
     index::{self, Shelves},
 };
 use crate::{
@@ -198,6 +198,41 @@ fn first(known: &Known, desk: &Desk, asked: &Asked) -> Result<Option<AnswerPin>>
     Ok(None)
 }
 
+/// Counts what comes while it comes, whoever else fetches something, and takes no more than may come.
+struct Counted<'d, W> {
+    inner: W,
+    desk: &'d Desk,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.desk.used.bytes(bytes.len() as u64, &self.desk.budget).map_err(std::io::Error::other)?;
+        self.inner.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Fetches something of at most so many bytes, and counts them; `None` where it is not there.
+fn counted<W: Write>(
+    known: &Known,
+    desk: &Desk,
+    found: &Found,
+    (most, accept): (u64, Option<&'static str>),
+    mut open: impl FnMut() -> std::io::Result<W>,
+) -> Result<Option<(W, u64)>> {
+    let get = found.get(most, accept);
+    let open = || Ok::<_, std::io::Error>(Counted { inner: open()?, desk });
+    match known.client.get_into_with(&get, found.login.as_ref(), open, &|_| {}) {
+        Ok((counted, size)) => Ok(Some((counted.inner, size))),
+        Err(NetError::Status { status: 404 | 410, .. }) => Ok(None),
+        Err(error) => Err(desk.used.over(&desk.budget).map_or_else(|| error.into(), CommandError::from)),
+    }
+}
+
 /// Fetches a file of at most so many bytes; `None` where it is not there.
 pub(super) fn file(
     known: &Known,
@@ -205,23 +240,10 @@ pub(super) fn file(
     found: &Found,
     most: u64,
 ) -> Result<Option<(bulla_store::BlobWriter, u64)>> {
-    let left = desk.used.bytes_left(&desk.budget);
-    let get = found.get(most.min(left), None);
     let open = || desk.store.blob_writer().map_err(std::io::Error::other);
-    match known.client.get_into_with(&get, found.login.as_ref(), open, &|_| {}) {
-        Ok((mut writer, size)) => {
-            desk.used.bytes(size, &desk.budget)?;
-            writer.flush().map_err(CliError::file)?;
-            Ok(Some((writer, size)))
-        }
-        Err(NetError::Status { status: 404 | 410, .. }) => Ok(None),
-        Err(NetError::TooLarge { .. }) if left < most => {
-            // What came of it counts, so that nothing further comes.
-            desk.used.bytes(left.saturating_add(1), &desk.budget)?;
-            Err(Over::Bytes(desk.budget.bytes).into())
-        }
-        Err(error) => Err(error.into()),
-    }
+    let Some((mut writer, size)) = counted(known, desk, found, (most, None), open)? else { return Ok(None) };
+    writer.flush().map_err(CliError::file)?;
+    Ok(Some((writer, size)))
 }
 
 /// Fetches a document of at most so many bytes; `None` where it is not there.
@@ -229,17 +251,9 @@ pub(super) fn small(
     known: &Known,
     desk: &Desk,
     found: &Found,
-    (most, accept): (u64, Option<&'static str>),
+    wanted: (u64, Option<&'static str>),
 ) -> Result<Option<Vec<u8>>> {
-    let get = found.get(most, accept);
-    match known.client.get_into_with(&get, found.login.as_ref(), || Ok(Vec::new()), &|_| {}) {
-        Ok((bytes, size)) => {
-            desk.used.bytes(size, &desk.budget)?;
-            Ok(Some(bytes))
-        }
-        Err(NetError::Status { status: 404 | 410, .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(counted(known, desk, found, wanted, || Ok(Vec::new()))?.map(|(bytes, _)| bytes))
 }
 
 pub(super) fn gone(path: &str) -> CommandError {

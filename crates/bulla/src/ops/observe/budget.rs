@@ -71,9 +71,9 @@ impl Used {
         spend(&self.bytes, count, budget.bytes).map_err(|()| Over::Bytes(budget.bytes))
     }
 
-    /// Gives how many bytes may still come.
-    pub(super) fn bytes_left(&self, budget: &Budget) -> u64 {
-        budget.bytes.saturating_sub(self.bytes.load(Ordering::Relaxed))
+    /// Says whether more came than may.
+    pub(super) fn over(&self, budget: &Budget) -> Option<Over> {
+        (self.bytes.load(Ordering::Relaxed) > budget.bytes).then_some(Over::Bytes(budget.bytes))
     }
 
     /// Counts a path that is not there.

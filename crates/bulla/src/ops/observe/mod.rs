@@ -7,6 +7,7 @@ mod archives;
 mod budget;
 mod index;
 mod passing;
+mod sent;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

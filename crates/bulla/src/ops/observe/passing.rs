@@ -25,6 +25,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use super::{
     answers::{Book, Desk, Reply},
     budget::{Budget, Used},
+    sent::{Ready, Sent, send},
 };
 use crate::{
     error::{CommandError, Result},
@@ -192,32 +193,6 @@ fn attend(hall: &Arc<Hall>, listener: &TcpListener, end: BorrowedFd<'_>) {
     }
     for thread in threads {
         let _ = thread.join();
-    }
-}
-
-/// What is sent.
-enum Sent {
-    Bytes(Vec<u8>),
-    Blob { digest: bulla_model::Digest, size: u64 },
-}
-
-/// An answer, ready to be sent.
-struct Ready {
-    status: u16,
-    content_type: String,
-    body: Sent,
-    /// What is noted of it: nothing for a refusal.
-    route: Option<usize>,
-}
-
-impl Ready {
-    fn said(status: u16, words: &str) -> Self {
-        Self {
-            status,
-            content_type: "text/plain; charset=UTF-8".into(),
-            body: Sent::Bytes(format!("{words}\n").into_bytes()),
-            route: None,
-        }
     }
 }
 
@@ -429,31 +404,4 @@ fn name(request: &Request, within: Option<&Origin>) -> String {
         Some(origin) => format!("{origin}{}", request.path),
         None => request.path.clone(),
     }
-}
-
-fn send(stream: &mut impl Write, store: &Store, ready: Ready, head_only: bool, keep: bool) -> io::Result<()> {
-    let (length, blob) = match &ready.body {
-        Sent::Bytes(bytes) => (bytes.len() as u64, None),
-        Sent::Blob { digest, size } => {
-            let file = store.open_blob(digest).map_err(io::Error::other)?;
-            (*size, Some(file.ok_or(io::ErrorKind::NotFound)?))
-        }
-    };
-    let connection = if keep { "keep-alive" } else { "close" };
-    let head = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n",
-        ready.status,
-        if ready.status == 200 { "OK" } else { "Not Given" },
-        ready.content_type
-    );
-    stream.write_all(head.as_bytes())?;
-    match (head_only, &ready.body, blob) {
-        (false, Sent::Bytes(bytes), _) => stream.write_all(bytes)?,
-        (false, _, Some(file)) => {
-            // A blob never changes; of one that is longer no byte is sent that was not announced.
-            io::copy(&mut file.take(length), stream)?;
-        }
-        _ => {}
-    }
-    stream.flush()
 }
