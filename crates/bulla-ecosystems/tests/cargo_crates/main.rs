@@ -97,7 +97,11 @@ fn mistakes_are_named_with_their_line() {
     refused(read(&format!("{before}[[package]]\nname = 3")), Some(line), "it is no lock file of cargo");
     let many: String =
         (0..64).map(|at| entry(&format!("c{at}"), "1.0.0", &format!("sparse+https://r{at}.example/"), b"x")).collect();
-    refused(read(&format!("version = 4\n{many}")), None, "its crates are of 65 registries, and 64 is the most");
+    refused(
+        read(&format!("version = 4\n{many}")),
+        None,
+        "its crates are of 65 registries and repositories, and 64 is the most",
+    );
     refused(Cargo::read(&Source::of(&[]), &path("Cargo.lock")), None, "Cargo.lock: it is not in the source");
 }
 

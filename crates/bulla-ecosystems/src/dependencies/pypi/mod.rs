@@ -9,7 +9,7 @@
 //! must not have foreign code run that would not have run. The other lock files say addresses; [`Native::offers`] finds the same files in the
 //! registry of the user.
 //!
-//! Packages of git repositories (`uv.lock`, `poetry.lock`) are repositories of one commit that clients clone and build ([`super::git`]).
+//! Packages of git repositories (`uv.lock`, `poetry.lock`) are repositories of one commit that clients clone and build (`dependencies/git`).
 
 mod build;
 mod client;

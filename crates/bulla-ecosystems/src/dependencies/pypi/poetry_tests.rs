@@ -143,7 +143,7 @@ fn sources_are_answered_where_the_lock_file_has_them() {
     for (entry, expected) in [
         (
             entry(&pure("x", "1"), "") + &kind("git", "https://git.example/x"),
-            "poetry.lock:1: x: the git repository `https://git.example/x` is named with ``",
+            "poetry.lock:1: x: the git repository `https://git.example/x` is named with `",
         ),
         (entry(&pure("x", "1"), "") + &kind("svn", "https://svn.example/x"), "is of a source of the type `svn`"),
         (
