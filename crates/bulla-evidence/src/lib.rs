@@ -7,6 +7,7 @@
 
 pub mod bundle;
 pub mod carrier;
+pub mod checklist;
 pub mod configuration;
 pub mod difference;
 pub mod dsse;

@@ -108,7 +108,8 @@ fn is_of(uri: &str, source: &str) -> bool {
     uri.strip_prefix(source).is_some_and(|rest| rest.is_empty() || rest.starts_with(['@', '#', '?']))
 }
 
-fn non_root(facts: &Facts) -> Result<String, String> {
+/// Says that an image runs as another user than root, or why not.
+pub(crate) fn non_root(facts: &Facts) -> Result<String, String> {
     for platform in &facts.platforms {
         let user = platform.user.split(':').next().unwrap_or_default();
         match user.parse::<u32>() {

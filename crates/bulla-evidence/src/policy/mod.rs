@@ -9,6 +9,7 @@ mod written;
 use bulla_model::{Digest, Epoch, spec::SpecErrors};
 use serde::Serialize;
 
+pub(crate) use self::judge::non_root;
 use crate::verify::{Form, require::Requirement};
 
 /// A policy.

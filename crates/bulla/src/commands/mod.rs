@@ -3,6 +3,7 @@
 pub(crate) mod attest;
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod checklist;
 pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod diff;

@@ -6,16 +6,13 @@ use std::{
 };
 
 use bulla_evidence::{
-    policy::{Facts, PlatformFacts, Policy},
+    policy::{Facts, Policy},
     verify::{
         Assessed, Claim, Form, Piece, TrustedKey, Verdict, assess,
         require::{Met, Requirement, Subjects},
     },
 };
-use bulla_model::{
-    Kind,
-    oci::{ImageConfig, Manifest},
-};
+use bulla_model::Kind;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -111,7 +108,7 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
             let content = evidence::content(session, &image, full)?;
             let mut all = vec![Assessed { claim: content, statement: None }];
             all.extend(assessed(evidence::pieces(session, &image)?));
-            let facts = policy.as_ref().map(|_| facts(&image));
+            let facts = policy.as_ref().map(|_| image.facts());
             report(options, policy.as_ref(), image.digests(), all, facts)
         }
     };
@@ -175,32 +172,13 @@ fn read_policy(path: &Path) -> Result<Policy> {
 
 /// Reads the keys that may sign: those of the policy, whose paths are relative to it, else those of the command.
 fn trusted(options: &Options, policy: Option<&Policy>) -> Result<Vec<TrustedKey>> {
-    let named = |path: &Path| -> Result<TrustedKey> {
-        Ok(TrustedKey { name: path.display().to_string(), key: keys::public(path)? })
-    };
     let of_policy = policy.map(|policy| policy.keys.as_slice()).unwrap_or_default();
     if !of_policy.is_empty() && !options.keys.is_empty() {
         let what = "the policy says who may sign; `--key` names keys where it does not";
         return Err(CliError::Option(what.to_owned()).into());
     }
     let folder = options.policy.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-    let of_policy = of_policy.iter().map(|key| named(&folder.join(key)));
-    of_policy.chain(options.keys.iter().map(|path| named(path))).collect()
-}
-
-/// Reads what the configurations of an image say, as far as they are documents of an image.
-fn facts(image: &Image) -> Facts {
-    let mut platforms = Vec::new();
-    for subject in image.subjects() {
-        let manifest = image.graph.manifests.iter().find(|(entry, _)| entry.digest == subject.digest);
-        let manifest = manifest.and_then(|(_, bytes)| serde_json::from_slice::<Manifest>(bytes).ok());
-        let Some(manifest) = manifest else { continue };
-        let bytes = evidence::small(&*image.source, &manifest.config);
-        let config = bytes.and_then(|bytes| serde_json::from_slice::<ImageConfig>(&bytes).ok());
-        let (user, created) = config.map(|config| (config.config.user, config.created)).unwrap_or_default();
-        platforms.push(PlatformFacts { manifest: subject.digest, user, created });
-    }
-    Facts { image: image.root.digest, platforms, now: ops::lock::now() }
+    keys::trusted(of_policy.iter().map(|key| folder.join(key)).chain(options.keys.iter().cloned()))
 }
 
 fn text(report: &Report) -> String {

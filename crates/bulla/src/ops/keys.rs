@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bulla_evidence::key::{self, KeyError, MAX_KEY, PrivateKey, PublicKey, Signer as _};
+use bulla_evidence::{
+    key::{self, KeyError, MAX_KEY, PrivateKey, PublicKey, Signer as _},
+    verify::TrustedKey,
+};
 use bulla_model::{Fault, Kind, SecretBytes};
 use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -87,6 +90,14 @@ impl Fault for KeyFileError {
 pub(crate) fn public(path: &Path) -> Result<PublicKey> {
     let bytes = read(path)?;
     Ok(PublicKey::parse(bytes.expose()).map_err(|source| KeyFileError::Key { path: path.to_owned(), source })?)
+}
+
+/// Reads the files of public keys that are trusted, each called by its path.
+///
+/// # Errors
+/// When one cannot be read, or has none.
+pub(crate) fn trusted(paths: impl Iterator<Item = PathBuf>) -> Result<Vec<TrustedKey>> {
+    paths.map(|path| Ok(TrustedKey { name: path.display().to_string(), key: public(&path)? })).collect()
 }
 
 /// Opens the file of a private key by its passphrase.

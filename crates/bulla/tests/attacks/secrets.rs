@@ -425,5 +425,9 @@ fn results_of_steps_with_secrets_stay_where_they_are_when_the_user_says_so() {
     };
     // The root and the first step follow from nothing secret; what follows the second step may have it.
     assert_eq!(ran_after("share-secret-steps = false\n", "2 of 4 steps run"), 2);
-    assert_eq!(ran_after("", "0 of 4 steps run"), 6, "the control: steps, the output and the image");
+    assert_eq!(
+        ran_after("", "0 of 4 steps run"),
+        7,
+        "the control: steps, the output, the image and whose its files are"
+    );
 }

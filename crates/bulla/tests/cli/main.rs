@@ -9,6 +9,7 @@ mod cargo;
 mod cargo_attacks;
 mod cargo_git;
 mod check;
+mod checklist;
 mod checkout;
 mod compare;
 mod debian_sources;

@@ -5,16 +5,21 @@ use std::{
     str::FromStr,
 };
 
-use bulla_evidence::{statement, verify::require::Subjects};
+use bulla_evidence::{
+    policy::{Facts, PlatformFacts},
+    statement,
+    verify::require::Subjects,
+};
 use bulla_model::{
     Digest, Platform,
-    oci::{self, Descriptor, Index, Manifest},
+    oci::{self, Descriptor, ImageConfig, Index, Manifest},
 };
 
-use super::EvidenceError;
+use super::{EvidenceError, small};
 use crate::{
     error::Result,
     ops::{
+        lock::now,
         registries,
         transfer::{Graph, LayoutSource, Place, RegistrySource, Source},
     },
@@ -91,6 +96,21 @@ impl Image {
     /// Gives the digests of these.
     pub(crate) fn digests(&self) -> Subjects {
         Subjects { root: self.root.digest, platforms: self.platforms.iter().map(|one| one.digest).collect() }
+    }
+
+    /// Reads what the configurations of the image say, as far as they are documents of an image.
+    pub(crate) fn facts(&self) -> Facts {
+        let mut platforms = Vec::new();
+        for subject in self.subjects() {
+            let manifest = self.graph.manifests.iter().find(|(entry, _)| entry.digest == subject.digest);
+            let manifest = manifest.and_then(|(_, bytes)| serde_json::from_slice::<Manifest>(bytes).ok());
+            let Some(manifest) = manifest else { continue };
+            let bytes = small(&*self.source, &manifest.config);
+            let config = bytes.and_then(|bytes| serde_json::from_slice::<ImageConfig>(&bytes).ok());
+            let (user, created) = config.map(|config| (config.config.user, config.created)).unwrap_or_default();
+            platforms.push(PlatformFacts { manifest: subject.digest, user, created });
+        }
+        Facts { image: self.root.digest, platforms, now: now() }
     }
 
     /// Finds the manifest for a platform.

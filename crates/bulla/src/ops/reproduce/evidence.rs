@@ -8,7 +8,7 @@ use bulla_evidence::{
     configuration::{CONFIGURATION, Configuration},
     provenance::{BUILD_TYPE, PROVENANCE, Provenance},
     resource::Resource,
-    verify::{Assessed, TrustedKey, Verdict, assess},
+    verify::{Assessed, Verdict, assess},
 };
 use bulla_model::Digest;
 use serde::de::DeserializeOwned;
@@ -42,10 +42,7 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Reads what refers to the image. With keys, what one of them signed; without, what is there.
     pub(super) fn read(session: &Session, image: &Image, keys: &[PathBuf]) -> Result<Self> {
-        let named = |path: &PathBuf| -> Result<TrustedKey> {
-            Ok(TrustedKey { name: path.display().to_string(), key: keys::public(path)? })
-        };
-        let trusted = keys.iter().map(named).collect::<Result<Vec<_>>>()?;
+        let trusted = keys::trusted(keys.iter().cloned())?;
         let pieces = evidence::pieces(session, image)?;
         let digest = image.root.digest;
         let assessed: Vec<Assessed> = pieces.iter().map(|piece| assess(piece, &trusted)).collect();
