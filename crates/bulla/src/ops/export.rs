@@ -26,6 +26,11 @@ pub(crate) enum Output {
 }
 
 impl Output {
+    /// Says whether evidence goes with the image there: archives for Docker have no place for it.
+    pub(crate) const fn holds_evidence(&self) -> bool {
+        !matches!(self, Self::Archive(ArchiveKind::Docker, _))
+    }
+
     /// Gives the folder or file.
     pub(crate) fn path(&self) -> &Path {
         match self {

@@ -283,6 +283,15 @@ fn what_is_built_is_signed_by_the_key_that_is_named_and_by_no_other_way() {
     // Without the key, what is written is what this build makes.
     environment.run(&project, &["build"]).success();
     verify("signature", 7);
+    // What would hold no signature is no place to sign for.
+    let docker = ["build", "--sign", "one.key", "--output", "docker-archive:site.tar"];
+    let ran = environment.run(&project, &docker).failure(3);
+    assert!(
+        ran.stderr.contains("an archive for Docker hold no signature") && !project.path("site.tar").exists(),
+        "{}",
+        ran.stderr
+    );
+    environment.run(&project, &[&docker[..], &["--output", "oci:both"]].concat()).success();
     let wrong = offline().set("BULLA_KEY_PASSWORD", "wrong");
     wrong.run(&project, &["build", "--sign", "one.key"]).failure(5);
 }

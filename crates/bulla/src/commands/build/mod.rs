@@ -304,11 +304,26 @@ fn build(
         names: if options.tag.is_empty() { vec![project.spec.name.to_string()] } else { options.tag.clone() },
         push: push.cloned(),
         secrets: options.secret.clone(),
-        evidence: options.evidence,
+        evidence: evidence(options)?,
         key: key(session, options)?,
     };
     let image = ops::build::run(session, &store()?, project, &lock, &wishes)?;
     Ok(Done { lock, image, key: wishes.key })
+}
+
+/// Says how much evidence is made: none where no place that the image goes to would hold it.
+fn evidence(options: &Options) -> Result<Level> {
+    let somewhere = !options.load && options.output.is_empty();
+    if options.push.is_some() || somewhere || options.output.iter().any(Output::holds_evidence) {
+        return Ok(options.evidence);
+    }
+    match options.sign {
+        None => Ok(Level::None),
+        Some(_) => {
+            let what = "`--sign` signs what is pushed, or written as an OCI layout or oci-archive; an engine and an archive for Docker hold no signature";
+            Err(CliError::Option(what.to_owned()).into())
+        }
+    }
 }
 
 /// Opens the key that signs: the one that is named, or where CI builds the configuration's. Nothing else signs.
@@ -316,7 +331,9 @@ fn key(session: &Session, options: &Options) -> Result<Option<Arc<PrivateKey>>> 
     let of_ci = || session.config().map(|config| config.evidence.ci_key.clone().filter(|_| session.environment.ci));
     let path = match &options.sign {
         Some(path) => Some(path.clone()),
-        None => of_ci()?.filter(|_| options.target.is_none() && options.evidence != Level::None),
+        None => {
+            of_ci()?.filter(|_| options.target.is_none() && evidence(options).is_ok_and(|level| level != Level::None))
+        }
     };
     path.map(|path| session.signing_key(&path, &options.passphrase)).transpose()
 }
