@@ -118,7 +118,10 @@ struct WrittenSignature {
 
 #[derive(Serialize, Deserialize)]
 struct WrittenDigest {
+    // cosign leaves both away where a key of Ed25519 signed a file.
+    #[serde(default)]
     algorithm: String,
+    #[serde(default)]
     digest: String,
 }
 
@@ -139,7 +142,7 @@ pub fn sign_file(file: &[u8], signer: &dyn Signer) -> Result<Vec<u8>, SignError>
     let digest = STANDARD.encode(Digest::of(file).as_bytes());
     let signature = WrittenSignature {
         message_digest: Some(WrittenDigest { algorithm: "SHA2_256".to_owned(), digest }),
-        signature: STANDARD.encode(signer.sign_file(file)?),
+        signature: STANDARD.encode(signer.sign(file)?),
     };
     Ok(written(signer.public(), None, Some(signature)))
 }

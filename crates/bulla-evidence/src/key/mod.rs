@@ -24,13 +24,6 @@ pub trait Signer {
     /// # Errors
     /// When what holds the key does not do so.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
-
-    /// Signs a file as it is, without an envelope. Of Ed25519 that is another algorithm: what is signed is the SHA-512 (Ed25519ph, RFC 8032,
-    /// section 5.1), as cosign has it.
-    ///
-    /// # Errors
-    /// As [`Signer::sign`].
-    fn sign_file(&self, file: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
 /// The algorithm of a key.

@@ -1,6 +1,5 @@
 //! Private keys, held in memory that is wiped when it is given back.
 
-use ed25519_dalek::{Digest as _, Sha512};
 use p256::{ecdsa::signature::Signer as _, pkcs8};
 use pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, SecretDocument};
 use zeroize::Zeroizing;
@@ -124,17 +123,6 @@ impl Signer for PrivateKey {
             }
             Key::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
         })
-    }
-
-    fn sign_file(&self, file: &[u8]) -> Result<Vec<u8>, SignError> {
-        match &self.key {
-            Key::P256(_) => self.sign(file),
-            Key::Ed25519(key) => {
-                let signature = key.sign_prehashed(Sha512::new().chain_update(file), None);
-                let signature = signature.map_err(|error| SignError { reason: error.to_string() })?;
-                Ok(signature.to_bytes().to_vec())
-            }
-        }
     }
 }
 

@@ -96,7 +96,7 @@ impl PublicKey {
     }
 
     /// Verifies that this key signed a message. Of Ed25519 both kinds are taken: of the message itself, and of its SHA-512
-    /// (RFC 8032, section 5.1), with which cosign signs files. Neither can be taken for the other.
+    /// (RFC 8032, section 5.1), which libraries of Sigstore know too. Neither can be taken for the other.
     ///
     /// # Errors
     /// When it did not.
