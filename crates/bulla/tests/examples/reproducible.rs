@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use bulla_testkit::{Project, TestEnvironment, process};
+use serde_json::Value;
 
 use crate::world::{Remote, World, build, project};
 
@@ -58,7 +59,11 @@ fn twice(world: &World, name: &str, files_of_it: &[&str]) -> (String, TestEnviro
     let second = build(&environment, &other);
     assert_eq!(first, second);
     assert_eq!(one.read("bulla.lock"), other.read("bulla.lock"), "the lock is the same too");
-    assert_eq!(files(&one.path("bulla-out")), files(&other.path("bulla-out")), "and every byte that is written");
+    assert_eq!(
+        files(&one.path("bulla-out")),
+        files(&other.path("bulla-out")),
+        "and every byte that is written, but for who built it when"
+    );
     (first, environment, other)
 }
 
@@ -84,7 +89,8 @@ fn on_an_empty_machine(world: &World, remote: &Remote, project: &Project, digest
     environment.run(project, &["store", "verify", "--full"]).success();
 }
 
-/// Gives the files beneath a folder with their contents, in order.
+/// Gives the files of a layout with their contents, in order. Of the provenance only what follows from the project is left, and nothing of
+/// the manifests that refer by it: the rest is of one invocation.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -94,10 +100,30 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
                 folders.push(entry);
             } else {
                 let name = entry.strip_prefix(folder).expect("beneath").display().to_string();
-                found.push((name, fs_err::read(&entry).expect("a file")));
+                found.extend(for_everyone(name, fs_err::read(&entry).expect("a file")));
             }
         }
     }
     found.sort();
     found
+}
+
+const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+
+fn for_everyone(name: String, bytes: Vec<u8>) -> Option<(String, Vec<u8>)> {
+    let Ok(mut document) = serde_json::from_slice::<Value>(&bytes) else { return Some((name, bytes)) };
+    let refers = |entry: &Value| entry["annotations"]["in-toto.io/predicate-type"] == PROVENANCE;
+    if refers(&document) {
+        return None;
+    }
+    if document["predicateType"] == PROVENANCE {
+        let run = document["predicate"].as_object_mut().and_then(|predicate| predicate.remove("runDetails"));
+        assert!(run.is_some_and(|run| run["metadata"]["invocationId"].is_string()));
+        return Some(("provenance".to_owned(), document.to_string().into_bytes()));
+    }
+    if name == "index.json" {
+        document["manifests"].as_array_mut().expect("entries").retain(|entry| !refers(entry));
+        return Some((name, document.to_string().into_bytes()));
+    }
+    Some((name, bytes))
 }
