@@ -3,10 +3,9 @@
 use bulla_evidence::{
     inventory::{Limits, Scanner},
     licence::{Licence, of_copyright},
-    purl::Purl,
     sbom::{Format, Subject, compose},
 };
-use bulla_model::{CleanPath, Digest, Epoch};
+use bulla_model::{CleanPath, Digest, Epoch, purl::Purl};
 
 const LIMITS: Limits = Limits { document: 1 << 20, documents: 1 << 20, program: 1 << 20, packages: 1000 };
 /// Paths by which files are known, each with the kind of reader that it has.

@@ -3,7 +3,7 @@
 //! An answer stands on statements that refer to the image, and is as good as they are: *yes* where a key that was named signed them, *asserted*
 //! where nobody did. What no statement says is *no evidence*, never yes.
 
-use bulla_model::{Digest, Spec};
+use bulla_model::{Digest, Spec, purl::Purl};
 use serde::Serialize;
 
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
     policy::{Facts, non_root},
     predicate::is_meant,
     provenance::{PROVENANCE, Provenance},
-    purl::Purl,
     verify::{About, Assessed, Verdict},
 };
 
@@ -95,7 +94,7 @@ pub fn answer(assessed: &[Assessed], facts: &Facts) -> Vec<Item> {
         ground.stated("vulnerabilities", "a scan refers to it"),
         ground.stated("sbom", "a list refers to it"),
         ground.signed(),
-        ground.in_form(),
+        ground.stated("provenance", "provenance refers to it"),
         nothing("no statement of a review refers to it"),
         nothing("no entry of a log refers to it"),
     ];
@@ -254,12 +253,6 @@ impl Ground<'_> {
             None => nothing("no signature by a key that was named"),
         }
     }
-
-    fn in_form(&self) -> Known {
-        self.by_provenance(|provenance| {
-            Ok(format!("provenance of {}", provenance.run_details.builder.id.escape_debug()))
-        })
-    }
 }
 
 /// Gives the package URLs of a list of SPDX 2.3 or CycloneDX.
@@ -366,6 +359,14 @@ mod tests {
         let good = provenance(&["user", "mount", "pid", "network"]);
         let both = [assessed(PROVENANCE, good.clone(), Verdict::Asserted), assessed(PROVENANCE, good, Verdict::Proven)];
         assert_eq!(answers(&both, "1")[12], Answer::Yes);
+    }
+
+    #[test]
+    fn provenance_of_another_builder_is_provenance_and_answers_nothing_else() {
+        let theirs = json!({"buildDefinition": {"buildType": "https://example.org/workflow/v1", "externalParameters": {"workflow": {}}}});
+        let found = answers(&[assessed(PROVENANCE, theirs, Verdict::Proven)], "1");
+        let yes: Vec<usize> = (1..=15).filter(|number| found[number - 1] == Answer::Yes).collect();
+        assert_eq!(yes, [9, 13]);
     }
 
     #[test]

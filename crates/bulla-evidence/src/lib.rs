@@ -19,7 +19,6 @@ pub mod licence;
 pub mod policy;
 pub mod predicate;
 pub mod provenance;
-pub mod purl;
 pub mod resource;
 pub mod sbom;
 pub mod simple;

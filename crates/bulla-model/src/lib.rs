@@ -27,6 +27,7 @@ pub mod ownership;
 pub mod path;
 pub mod plan;
 pub mod platform;
+pub mod purl;
 pub mod secret;
 pub mod spec;
 pub mod tar;

@@ -5,6 +5,7 @@ use bulla_model::{
     oci::{self, Descriptor, Index},
 };
 use bulla_store::Store;
+use serde::{Deserialize, Serialize};
 
 use super::{AssembleError, Assembled};
 
@@ -20,7 +21,7 @@ pub struct Joined {
 }
 
 /// A manifest that refers to an image, in the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
     /// What it refers to.
     pub subject: Digest,
@@ -58,6 +59,9 @@ pub fn join(store: &Store, parts: Vec<Assembled>) -> Result<Joined, AssembleErro
         })
         .collect::<Result<Vec<Index>, AssembleError>>()?;
     let (index, bytes) = oci::encode_described(oci::INDEX, &oci::join(indexes)?);
-    store.put_blob(&bytes)?;
+    // That of a single image is there, and that of an unchanged build too.
+    if !store.has_blob(&index.digest)? {
+        store.put_blob(&bytes)?;
+    }
     Ok(Joined { index, parts, attached: Vec::new() })
 }

@@ -212,8 +212,8 @@ impl Value {
 const PRIVATE: [&str; 9] =
     ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "APIKEY", "PRIVATE", "AUTH"];
 
-/// Says whether a value is kept as a fingerprint alone: by its name, or because it is an address with a password in it.
-fn is_private(name: &str, value: &str) -> bool {
+/// Says whether a value of a variable should be in no record: by its name, or because it is an address with a password in it.
+pub fn is_private(name: &str, value: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let named = PRIVATE.iter().any(|word| name.contains(word)) || name == "KEY" || name.ends_with("_KEY");
     let user = |rest: &str| rest.split(['/', ' ', '\n']).next().is_some_and(|host| host.contains('@'));

@@ -47,7 +47,9 @@ pub use answers::{Answered, Asked, answered, keep_answer, keep_answered, kept_an
 pub use context::{Anew, Settings};
 pub use dependencies::{Had, keep_pinned, pin_action, pinned};
 pub use error::{BuildError, FailedStep};
-pub use journal::{BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value};
+pub use journal::{
+    BaseInput, Inputs, Journal, LayerInput, LayerOrigin, PackageInput, StepNote, StepOutcome, Value, is_private,
+};
 pub use observe::{Mirrored, Observing, Passage, Passing};
 pub use ownership::ownership_of;
 pub use packages::{PackageWriter, unpacked};

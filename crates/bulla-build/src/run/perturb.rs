@@ -58,7 +58,7 @@ impl Variation {
         };
         match self {
             // In the form that needs no data (POSIX.1-2024, "Environment Variables"): fourteen hours ahead, a day that UTC has not yet.
-            Self::Zone => other("TZ", Some("UTC"), "XXX-14"),
+            Self::Zone => other("TZ", Some("UTC"), "AHEAD-14"),
             Self::Locale => other("LC_ALL", Some("C.UTF-8"), "POSIX"),
             Self::User => other("USER", Some("root"), "somebody"),
             Self::HostName => request.hostname = "elsewhere".to_owned(),

@@ -7,7 +7,7 @@ const AROUND: usize = 48;
 /// The most characters of a text that are shown.
 const MAX_SHOWN: usize = 60;
 /// The most bytes whose lines are sorted to find out whether only their order differs.
-const MAX_SORTED: usize = 16 << 20;
+const MAX_SORTED: usize = 4 << 20;
 
 /// Explains the first place at which two texts differ.
 pub(super) fn explain(before: &[u8], now: &[u8], place: &str) -> Difference {
@@ -58,14 +58,15 @@ fn is_reordered(before: &[u8], now: &[u8]) -> bool {
     if before.len() != now.len() || before.len() > MAX_SORTED {
         return false;
     }
-    let sorted = |bytes: &[u8], is_end: fn(&u8) -> bool| -> Vec<Vec<u8>> {
-        let mut parts: Vec<Vec<u8>> = bytes.split(is_end).map(<[u8]>::to_vec).collect();
-        parts.sort_unstable();
-        parts
-    };
     let lines = |byte: &u8| *byte == b'\n';
     let words = |byte: &u8| matches!(byte, b' ' | b',' | b'\n' | b'\t' | 0);
     sorted(before, lines) == sorted(now, lines) || sorted(before, words) == sorted(now, words)
+}
+
+fn sorted(bytes: &[u8], is_end: fn(&u8) -> bool) -> Vec<&[u8]> {
+    let mut parts: Vec<&[u8]> = bytes.split(is_end).collect();
+    parts.sort_unstable();
+    parts
 }
 
 /// Says whether there is a time of day, a date, or a number of seconds since 1970 between 2001 and 2065.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, purl::Purl};
 
 use super::{Found, MAX_FILES, MAX_PACKAGES, Owns, Says, Unread, word};
-use crate::{licence::Licence, purl::Purl, sbom::Party};
+use crate::{licence::Licence, sbom::Party};
 
 pub(super) fn is(path: &[u8]) -> bool {
     path == b"lib/apk/db/installed" || path == b"usr/lib/apk/db/installed"

@@ -1,10 +1,10 @@
 //! Packages of PHP: what Composer notes of what it installed (`vendor/composer/installed.json`, of Composer 1 and 2).
 
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, purl::Purl};
 use serde_json::Value;
 
 use super::{Found, MAX_PACKAGES, Owns, Says, Unread, word};
-use crate::{json, licence::Licence, purl::Purl, sbom::Party};
+use crate::{json, licence::Licence, sbom::Party};
 
 /// The most bytes of such a file.
 const MAX_FILE: usize = 16 << 20;

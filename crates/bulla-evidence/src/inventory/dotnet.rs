@@ -1,11 +1,11 @@
 //! Packages of .NET: what a published program needs (`NAME.deps.json`; the .NET runtime's "runtime configuration files").
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, purl::Purl};
 use serde_json::Value;
 
 use super::{Found, MAX_PACKAGES, Owns, Says, Unread, word};
-use crate::{json, purl::Purl, sbom::Algorithm};
+use crate::{json, sbom::Algorithm};
 
 /// The most bytes of such a file.
 const MAX_FILE: usize = 16 << 20;

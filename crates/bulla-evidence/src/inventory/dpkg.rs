@@ -1,10 +1,10 @@
 //! Packages of Debian and its kin: dpkg's status, whole or as a file a package, the lists of files, and copyright files
 //! (dpkg(1), "FILES"; Debian Policy 12.5).
 
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, purl::Purl};
 
 use super::{Found, MAX_FILES, MAX_PACKAGES, Owns, Says, Unread, field, fields, word};
-use crate::{licence, purl::Purl, sbom::Party};
+use crate::{licence, sbom::Party};
 
 const STATUS: &[u8] = b"var/lib/dpkg/status";
 const SINGLE: &[u8] = b"var/lib/dpkg/status.d/";

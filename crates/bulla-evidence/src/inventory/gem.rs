@@ -1,9 +1,9 @@
 //! Gems of Ruby: the specifications that RubyGems leaves, programs in Ruby of a narrow form (`specifications/NAME-VERSION.gemspec`).
 
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, purl::Purl};
 
 use super::{Found, Owns, Says, Unread, word};
-use crate::{licence::Licence, purl::Purl, sbom::Party};
+use crate::{licence::Licence, sbom::Party};
 
 pub(super) fn is(path: &[u8]) -> bool {
     let Some((folder, name)) = path.iter().rposition(|byte| *byte == b'/').map(|at| path.split_at(at)) else {

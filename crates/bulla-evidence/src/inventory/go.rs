@@ -4,11 +4,10 @@
 //! behind its length as a varint: the version of Go, and the modules between two marks of 16 bytes. Programs of Go before 1.18 have pointers instead, and are
 //! not read: they are noted.
 
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, purl::Purl};
 use memchr::memmem;
 
 use super::{Found, MAX_PACKAGES, Owns, Says, Unread, word};
-use crate::purl::Purl;
 
 const MARK: &[u8] = b"\xff Go buildinf:";
 const ALIGN: usize = 16;

@@ -6,10 +6,10 @@ use std::{
     io::{Cursor, Read},
 };
 
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, purl::Purl};
 
 use super::{Found, MAX_PACKAGES, Owns, Says, Unread, field, fields, word};
-use crate::{licence::Licence, purl::Purl, sbom::Party};
+use crate::{licence::Licence, sbom::Party};
 
 /// The kinds of archives, by the ends of their names.
 const ENDS: [&str; 6] = [".jar", ".war", ".ear", ".jpi", ".hpi", ".par"];

@@ -21,13 +21,12 @@ mod scanner;
 
 use std::collections::BTreeMap;
 
-use bulla_model::{CleanPath, Digest};
+use bulla_model::{CleanPath, Digest, purl::Purl};
 use serde::{Deserialize, Serialize};
 
 pub use self::scanner::{Limits, Scanner};
 use crate::{
     licence::Licence,
-    purl::Purl,
     sbom::{Algorithm, Party},
 };
 

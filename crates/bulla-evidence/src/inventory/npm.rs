@@ -1,10 +1,10 @@
 //! Packages of npm that are unpacked: `package.json` beneath `node_modules` (npm's documentation, "package.json").
 
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, purl::Purl};
 use serde_json::Value;
 
 use super::{Found, Owns, Says, Unread, word};
-use crate::{json, licence::Licence, purl::Purl, sbom::Party};
+use crate::{json, licence::Licence, sbom::Party};
 
 /// The most bytes of a `package.json`.
 const MAX_MANIFEST: usize = 4 << 20;

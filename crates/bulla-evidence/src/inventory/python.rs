@@ -1,10 +1,10 @@
 //! Packages of Python: what installers leave in `.dist-info` and `.egg-info` (the core metadata specifications; "Recording installed
 //! projects").
 
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, purl::Purl};
 
 use super::{Found, MAX_PACKAGES, Owns, Says, Unread, field, fields, word};
-use crate::{licence::Licence, purl::Purl, sbom::Party};
+use crate::{licence::Licence, sbom::Party};
 
 pub(super) fn is_metadata(path: &[u8]) -> bool {
     path.ends_with(b".dist-info/METADATA") || path.ends_with(b".egg-info/PKG-INFO") || path.ends_with(b".egg-info")

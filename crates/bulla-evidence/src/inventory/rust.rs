@@ -1,11 +1,11 @@
 //! Crates in programs written in Rust, where cargo-auditable noted them (its section `.dep-v0`: JSON, compressed).
 
 use auditable_info::{Error, json_from_slice};
-use bulla_model::CleanPath;
+use bulla_model::{CleanPath, purl::Purl};
 use serde::Deserialize;
 
 use super::{Found, MAX_PACKAGES, Owns, Says, Unread, word};
-use crate::{json, purl::Purl};
+use crate::json;
 
 /// The most bytes of the notes, inflated.
 const MAX_TEXT: usize = 16 << 20;

@@ -57,6 +57,9 @@ pub struct External {
     /// The params that were set for this build, with their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, String>,
+    /// The params that were set and whose values look private: their names alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<String>,
     /// The platforms of the image.
     pub platforms: Vec<String>,
 }

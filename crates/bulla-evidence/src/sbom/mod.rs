@@ -18,10 +18,10 @@ use std::{
     str::FromStr,
 };
 
-use bulla_model::{Digest, Epoch};
+use bulla_model::{Digest, Epoch, purl::Purl};
 
 pub use self::compose::compose;
-use crate::{licence::Licence, purl::Purl};
+use crate::licence::Licence;
 
 /// The version of this program, which the documents name as their tool.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

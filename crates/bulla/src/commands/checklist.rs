@@ -7,7 +7,7 @@ use bulla_evidence::{
     verify::{Assessed, assess},
 };
 use bulla_model::Kind;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use crate::{
@@ -16,9 +16,8 @@ use crate::{
     ops::{
         evidence::{self, Image, What},
         keys,
-        transfer::Place,
     },
-    report,
+    report::{self, Format},
     session::Session,
 };
 
@@ -50,15 +49,6 @@ pub(crate) struct Options {
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table for people.
-    #[default]
-    Text,
-    /// One JSON object.
-    Json,
-}
-
 /// What programs read.
 #[derive(Serialize)]
 struct Document {
@@ -68,10 +58,7 @@ struct Document {
 
 /// Runs the command; the exit code says whether something is not as it should be.
 pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
-    let place = match &options.what {
-        What::Image(place) => place.clone(),
-        What::File(path) => Place::Archive(path.clone(), None),
-    };
+    let place = options.what.image();
     let trusted = keys::trusted(options.keys.iter().cloned())?;
     let image = Image::open(session, &place)?;
     let assessed: Vec<Assessed> =

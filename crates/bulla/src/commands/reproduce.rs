@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use bulla_build::run::Variation;
 use bulla_model::Kind;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         evidence::What,
         reproduce::{self, Outcome, Vouched, Wanted},
     },
-    report,
+    report::{self, Format},
     session::Session,
 };
 
@@ -29,8 +29,9 @@ folder. Exit codes: 0 the same digest, 7 another one, or it cannot be made again
 
 /// Make an image again from its provenance, and say whether it comes out the same
 ///
-/// Reads and verifies the evidence that refers to the image, builds from the spec, lock and commit that it names, with no credentials, no
-/// secrets and nothing of earlier builds, and compares. What differs is shown with the reason, as far as it can be told.
+/// Reads and verifies the evidence that refers to the image, builds from the spec, lock and commit that it names, with no secrets
+/// and no results of earlier builds, and compares. The commit is asked for as nobody; packages come from the store, or from your own registries as in
+/// any build. What differs is shown with the reason, as far as it can be told.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -56,15 +57,6 @@ pub(crate) struct Options {
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Lines for people.
-    #[default]
-    Text,
-    /// One JSON object.
-    Json,
-}
-
 /// What programs read.
 #[derive(Serialize)]
 struct Document<'a> {
@@ -83,10 +75,7 @@ struct Document<'a> {
 
 /// Runs the command; the exit code says whether it is the same.
 pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
-    let place = match &options.what {
-        What::Image(place) => place.clone(),
-        What::File(path) => crate::ops::transfer::Place::Archive(path.clone(), None),
-    };
+    let place = options.what.image();
     let varied = varied(options.perturb.as_deref())?;
     let (keys, source) = (options.key.clone(), options.source.clone());
     let outcome = reproduce::run(session, &Wanted { place, keys, source, varied: varied.clone() })?;

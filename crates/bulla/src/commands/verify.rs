@@ -13,7 +13,7 @@ use bulla_evidence::{
     },
 };
 use bulla_model::Kind;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
         keys,
         transfer::Place,
     },
-    report,
+    report::{self, Format},
     session::Session,
 };
 
@@ -70,15 +70,6 @@ pub(crate) struct Options {
     /// How the report is written
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table for people.
-    #[default]
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 /// What was found.

@@ -20,7 +20,7 @@ use bulla_store::Store;
 use crate::error::{CliError, Result};
 
 /// The most files whose bytes are looked at to explain why they differ, and the most bytes of all of them.
-const MAX_EXPLAINED: (usize, u64) = (200, 512 << 20);
+const MAX_EXPLAINED: (usize, u64) = (200, 128 << 20);
 /// The most differences that an error names.
 const MAX_NAMED: usize = 10;
 
@@ -104,16 +104,21 @@ pub(crate) fn of_store(store: &Store, first: &Joined, second: &Joined) -> Result
         let bare = Joined { attached: Vec::new(), ..image.clone() };
         export::layout(store, &bare, place, &[])?;
     }
-    of_layouts(&one, &other)
+    of_layouts((&one, first.index.digest), (&other, second.index.digest))
 }
 
-/// Says what differs between the images of two layouts, platform by platform.
+/// Says what differs between two images, each by its digest in a layout that may have others, platform by platform.
 ///
 /// # Errors
 /// When they cannot be read.
-pub(crate) fn of_layouts(first: &Path, second: &Path) -> Result<Differences> {
+pub(crate) fn of_layouts((first, one): (&Path, Digest), (second, other): (&Path, Digest)) -> Result<Differences> {
     let limits = Limits::default();
-    let (before, now) = (inspect::inspect(first, true, &limits)?, inspect::inspect(second, true, &limits)?);
+    let images = |layout: &Path, image: Digest| -> Result<Vec<Image>> {
+        let mut all = inspect::inspect(layout, true, &limits)?;
+        all.retain(|found| found.digest == image);
+        Ok(all)
+    };
+    let (before, now) = (images(first, one)?, images(second, other)?);
     let mut all = Differences { comparison: Comparison::default(), explained: BTreeMap::new() };
     for (one, other) in pairs(&before, &now) {
         let found = compare::compare(one, other);

@@ -6,12 +6,24 @@ mod text;
 
 use std::error::Error;
 
+use clap::ValueEnum;
+
 use crate::{error::CommandError, neutral};
 
 #[cfg(test)]
 pub(crate) use json::kind_name;
 pub(crate) use json::{error as as_json, line as json_line};
 pub(crate) use text::error as as_text;
+
+/// How a command writes what it found on standard output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
 
 /// The most causes that are shown of one error.
 const MAX_CAUSES: usize = 16;

@@ -39,7 +39,7 @@ image:
 ";
 
 /// Adds what the spec asks for, of both architectures.
-fn world(test: &str) -> Option<World> {
+pub(crate) fn world(test: &str) -> Option<World> {
     let mut world = World::new(test)?;
     world.repo.add_architecture("arm64");
     world.repo.add(&Deb::new("cc", "1").file("usr/bin/x86_64-linux-gnu-cc", 0o755, "#!/bin/sh\n"));
@@ -62,7 +62,7 @@ fn world(test: &str) -> Option<World> {
     Some(world)
 }
 
-fn project() -> Project {
+pub(crate) fn project() -> Project {
     Project::with_spec(SPEC).file("app/hello", "hello\n")
 }
 

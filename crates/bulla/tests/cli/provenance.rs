@@ -9,7 +9,7 @@ use bulla_model::{
 use bulla_testkit::{Project, SbomTools, TestEnvironment, docker::Registry, process};
 use serde_json::Value;
 
-use crate::{build, offline, world::World};
+use crate::{build, git as git_world, offline, platforms, world::World};
 
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 const CONFIGURATION: &str = "urn:bulla:configuration:1";
@@ -386,5 +386,91 @@ fn the_library_of_in_toto_takes_statement_and_provenance() {
         let mut changed = statement.clone();
         *changed.pointer_mut(place).expect("a place") = wrong;
         assert_ne!(check(&changed), "", "{place}");
+    }
+}
+
+/// Gives the addresses of all that was used of a kind.
+fn addresses(provenance: &Value, kind: &str) -> Vec<String> {
+    used(provenance, kind).iter().map(|one| one["uri"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn only_what_a_platform_was_made_of_is_in_its_provenance() {
+    let Some(world) = platforms::world("provenance of one platform") else { return };
+    let project = platforms::project();
+    let both = world.build(&project, &[]).success().stdout;
+    let all = addresses(&provenance(&project, &both), "package");
+    let arm = world.build(&project, &["--platform", "linux/arm64"]).success().stdout;
+    let made = provenance(&project, &arm);
+    assert_eq!(made["buildDefinition"]["externalParameters"]["platforms"], serde_json::json!(["linux/arm64"]));
+    let some = addresses(&made, "package");
+    let here = "pkg:deb/debian/libshop@2?arch=amd64".to_owned();
+    assert!(all.contains(&here) && !some.contains(&here), "it is in the other image alone: {some:?}");
+    assert!(some.contains(&"pkg:deb/debian/libshop@2?arch=arm64".to_owned()), "{some:?}");
+    assert!(
+        some.iter().any(|one| one.starts_with("pkg:deb/debian/cc-aarch64-linux-gnu@1")),
+        "of the stages too: {some:?}"
+    );
+}
+
+#[test]
+fn a_commit_is_in_the_provenance_with_what_vouched_for_it() {
+    let Some(world) = git_world::World::new("provenance of a commit") else { return };
+    let repo = world.repo("shop");
+    repo.write("index.html", "<p>hello</p>");
+    let commit = repo.commit("all");
+    let project = world.project(&format!("commit: {commit}"));
+    let image = world.build(&project, &[]).success().stdout;
+    let made = provenance(&project, &image);
+    let source = used(&made, "source");
+    assert_eq!(source.len(), 1);
+    assert_eq!(source[0]["uri"], format!("git+{}/shop@{commit}", world.server.url()));
+    assert_eq!(
+        (&source[0]["digest"]["gitCommit"], &source[0]["annotations"]["trusted-by"]),
+        (&commit.as_str().into(), &"digest".into())
+    );
+}
+
+#[test]
+fn a_value_that_looks_private_is_told_to_nobody_and_the_image_is_not_made_again() {
+    let environment = offline();
+    let project = build::project();
+    let spec = project
+        .read("bulla.yaml")
+        .replace("  VERSION: {default: dev}", "  VERSION: {default: dev}\n  API_TOKEN: {default: none}");
+    project.write("bulla.yaml", spec);
+    let set = ["build", "--set", "VERSION=2", "--set", "API_TOKEN=hunter2-hunter2", "--evidence", "full"];
+    let image = environment.run(&project, &set).success().stdout;
+    let external = &provenance(&project, &image)["buildDefinition"]["externalParameters"];
+    assert_eq!(
+        (&external["params"], &external["withheld"]),
+        (&serde_json::json!({"VERSION": "2"}), &serde_json::json!(["API_TOKEN"]))
+    );
+    for (_, kind, statement) in statements(&project.path("bulla-out")) {
+        assert!(!statement.to_string().contains("hunter2"), "{kind}");
+    }
+    let ran = environment.run(&project, &["reproduce", "oci:bulla-out", "--source", "."]).failure(7);
+    assert!(ran.stderr.contains("values for API_TOKEN that the provenance does not tell"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_unchanged_build_writes_no_blob_and_signs_nothing_anew() {
+    let environment = offline().set("BULLA_KEY_PASSWORD", "correct horse");
+    let project = build::project();
+    environment.run(&project, &["key", "generate", "--output", "one.key"]).success();
+    let blobs = || {
+        let folder = fs_err::read_dir(environment.store().join("blobs")).expect("the blobs").flatten();
+        let look = |entry: fs_err::DirEntry| {
+            let found = entry.metadata().expect("a blob");
+            (entry.file_name(), std::os::unix::fs::MetadataExt::ino(&found))
+        };
+        folder.map(look).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    for arguments in [&["build"][..], &["build", "--sign", "one.key"]] {
+        environment.run(&project, arguments).success();
+        let before = blobs();
+        environment.run(&project, arguments).success();
+        assert!(!before.is_empty());
+        assert_eq!(blobs(), before, "each is the very file that it was: {arguments:?}");
     }
 }

@@ -59,6 +59,13 @@ fn what_comes_out_otherwise_is_explained_and_its_cause_is_found() {
     let ran = again(&["--perturb"]).failure(7);
     assert!(ran.stdout.contains("not reproduced") && ran.stdout.contains("/out/x: "), "{}", ran.stdout);
     assert!(ran.stdout.contains("It depends on: processors.\n"), "{}", ran.stdout);
+    // The modes of what a step makes follow the mask, which is why it is varied where it is asked for alone.
+    let ran = again(&["--perturb=umask"]).failure(7);
+    assert!(
+        ran.stdout.contains("/out: changed mode") && ran.stdout.contains("It depends on: umask.\n"),
+        "{}",
+        ran.stdout
+    );
     let ran = again(&["--perturb=zone,locale"]).success();
     assert!(ran.stdout.contains("reproduced"), "{}", ran.stdout);
     let timed = world::project(&["mkdir out; date +%s >out/x; busybox usleep 1100000"]);
@@ -67,6 +74,40 @@ fn what_comes_out_otherwise_is_explained_and_its_cause_is_found() {
         world.environment.run(&timed, &["reproduce", "oci:bulla-out", "--source", ".", "--perturb=zone"]).failure(7);
     assert!(ran.stdout.contains("/out/x: a time in the bytes"), "{}", ran.stdout);
     assert!(ran.stdout.contains("It differs in the same surroundings too"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_step_that_takes_files_as_a_directory_lists_them_is_found_out() {
+    let Some(world) = World::new("reproduce in another order") else { return };
+    let files = |project: Project| (0..200).fold(project, |project, at| project.file(&format!("app/s{at}"), "x"));
+    let again = |step: &str, code: i32| {
+        let project = files(world::project(&[&format!("mkdir out; {step}")]));
+        world.build(&project, &[]).success();
+        let again = ["reproduce", "oci:bulla-out", "--source", ".", "--perturb=directory-order"];
+        world.environment.run(&project, &again).failure(code).stdout
+    };
+    let told = again("busybox find . >out/x", 7);
+    assert!(told.contains("/out/x: an order in ") && told.contains("It depends on: directory-order.\n"), "{told}");
+    // The control: who sorts them does not depend on it.
+    again("busybox find . | busybox sort >out/x", 0);
+}
+
+#[test]
+fn of_several_images_in_a_layout_the_one_that_is_named_is_compared() {
+    let Some(world) = World::new("reproduce one of several") else { return };
+    let project = world::project(&["mkdir out; busybox nproc >out/x"]);
+    world.build(&project, &["--tag", "one", "--output", "oci:first"]).success();
+    let other = world::project(&["mkdir out; echo other >out/x; echo more >out/y"]);
+    world.build(&other, &["--tag", "two", "--output", "oci:second"]).success();
+    let second = other.path("second").display().to_string();
+    let copy = |from: &str, name: &str| {
+        world.environment.run(&project, &["copy", from, &format!("oci:several:{name}")]).success();
+    };
+    copy(&format!("oci:{second}"), "two");
+    copy("oci:first", "one");
+    let again = ["reproduce", "oci:several:one", "--source", ".", "--perturb=processors"];
+    let told = world.environment.run(&project, &again).failure(7).stdout;
+    assert!(told.contains("/out/x: ") && !told.contains("/out/y"), "{told}");
 }
 
 #[test]

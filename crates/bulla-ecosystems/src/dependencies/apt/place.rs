@@ -1,5 +1,7 @@
 //! Paths of an archive of Debian, one archive a suite: `SUITE/dists/SUITE/…` and `SUITE/pool/…`, and nothing beside them.
 
+use bulla_model::purl::Purl;
+
 use super::super::{
     escaped,
     observe::{Asked, Check, MAX_PATH, Wanted},
@@ -41,7 +43,7 @@ pub(in crate::dependencies) fn purl(name: &str, version: &str, path: &str) -> St
 
 /// Gives the package URL of a package.
 pub(super) fn of_package(name: &str, version: &str, architecture: &str) -> String {
-    format!("pkg:deb/debian/{}@{}?arch={architecture}", escaped(name), escaped(version))
+    Purl::new("deb", name, Some(version)).within("debian").with("arch", architecture).to_string()
 }
 
 /// Gives name and version of what lies at a path, as people and errors know it. A package's are those of its package URL.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use bulla_model::{
     Digest,
     ownership::{Owner, Ownership as Built},
+    purl::Purl,
 };
 
 use super::{BUILD, Composer, INPUT, Key, LOCK, Whose, empty, of_registry, registry};
 use crate::{
     inventory::What,
-    purl::Purl,
     sbom::{Algorithm, Component, Kind, Ownership, Party, Subject},
 };
 

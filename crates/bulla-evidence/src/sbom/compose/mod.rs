@@ -6,13 +6,12 @@ mod vanished;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::{CleanPath, ownership::Ownership as Built, path::printable};
+use bulla_model::{CleanPath, ownership::Ownership as Built, path::printable, purl::Purl};
 
 use super::{Bom, Component, Kind, Ownership, Party, Subject, overlay::Overlay};
 use crate::{
     inventory::{Finding, Found, LayerContents, Owns, Says, What},
     licence::Licence,
-    purl::Purl,
 };
 
 /// By what a component is known that a step could read, and of which nobody can tell whether it is in what the step made.

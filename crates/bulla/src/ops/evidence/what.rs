@@ -54,6 +54,16 @@ impl FromStr for What {
     }
 }
 
+impl What {
+    /// Gives the place of an image, where nothing but an image is meant: a file is an oci-archive then.
+    pub(crate) fn image(&self) -> Place {
+        match self {
+            Self::Image(place) => place.clone(),
+            Self::File(path) => Place::Archive(path.clone(), None),
+        }
+    }
+}
+
 /// An image with all its manifests.
 pub(crate) struct Image {
     /// Where it is.

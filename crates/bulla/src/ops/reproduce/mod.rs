@@ -70,6 +70,9 @@ pub(crate) enum ReproduceError {
     /// Steps want secrets.
     #[error("steps of it want secrets ({}), and what is made again gets none", names.join(", "))]
     Secrets { names: Vec<String> },
+    /// It was made with values that nobody is told.
+    #[error("it was made with values for {} that the provenance does not tell, since they look private", names.join(", "))]
+    Withheld { names: Vec<String> },
     /// Its sources are not there.
     #[error("the source {name} is a folder of the project, and it is not known where that is")]
     NoSource { name: Name },
@@ -82,9 +85,11 @@ impl Fault for ReproduceError {
     fn kind(&self) -> Kind {
         match self {
             Self::Failed { .. } | Self::OtherText { .. } => Kind::Integrity,
-            Self::NoEvidence { .. } | Self::OtherWay { .. } | Self::Secrets { .. } | Self::OtherSource { .. } => {
-                Kind::Policy
-            }
+            Self::NoEvidence { .. }
+            | Self::OtherWay { .. }
+            | Self::Secrets { .. }
+            | Self::Withheld { .. }
+            | Self::OtherSource { .. } => Kind::Policy,
             Self::NoSource { .. } => Kind::Spec,
         }
     }
@@ -98,6 +103,7 @@ impl Fault for ReproduceError {
                 "name the project's folder, as it was: `--source DIR`".into(),
                 "of a project that was built from a clean checkout of a public repository, the commit is fetched".into(),
             ],
+            Self::Withheld { .. } => vec!["hand secrets to steps by `--secret`: a param is no place for them".into()],
             Self::OtherSource { .. } => vec!["check out the commit that the provenance names".into()],
             Self::OtherWay { .. } => vec!["take the version of Bulla that the provenance names".into()],
             _ => Vec::new(),
@@ -167,5 +173,5 @@ fn differences(session: &Session, store: &Store, wanted: &Wanted, image: &Image,
             path
         }
     };
-    compare::of_layouts(&first, &again)
+    compare::of_layouts((&first, image.root.digest), (&again, made.index.digest))
 }

@@ -49,6 +49,9 @@ impl Again {
     ) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(CliError::file)?;
         let (texts, external) = (&evidence.configuration, &evidence.provenance.build_definition.external_parameters);
+        if !external.withheld.is_empty() {
+            return Err(ReproduceError::Withheld { names: external.withheld.clone() }.into());
+        }
         let spec = spec(evidence)?;
         let secrets: Vec<String> = spec.secrets().iter().map(ToString::to_string).collect();
         if !secrets.is_empty() {

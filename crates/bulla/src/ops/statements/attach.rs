@@ -1,6 +1,6 @@
 //! Manifests by which statements refer to an image, in the store: signed where there is a key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_build::assemble::{Attached, Joined};
 use bulla_evidence::{
@@ -8,7 +8,7 @@ use bulla_evidence::{
     bundle::{self, BUNDLE},
     carrier::{self, CONFIG, CONTENT, IN_TOTO_PREDICATE, PREDICATE},
     image::SIGNS,
-    key::PrivateKey,
+    key::{PrivateKey, Signer as _},
     statement::{self, MAX_STATEMENT},
 };
 use bulla_model::{
@@ -17,10 +17,11 @@ use bulla_model::{
 };
 use bulla_store::Store;
 
-use super::Piece;
+use super::{FORMAT, Piece};
 use crate::{error::Result, ops::evidence::EvidenceError};
 
-/// Makes a manifest for each statement and each thing that it is about; with a key also for the signature of each thing.
+/// Makes a manifest for each statement and each thing that it is about; with a key also for the signature of each thing. What was made of the
+/// same once is found again: an unchanged build writes and signs nothing.
 ///
 /// # Errors
 /// When the store cannot be read or written, or the key does not sign.
@@ -28,11 +29,20 @@ pub(super) fn all(store: &Store, image: &Joined, pieces: &[Piece], key: Option<&
     let manifests = image.parts.iter().map(|part| &part.manifest);
     let subjects: BTreeMap<Digest, &Descriptor> =
         manifests.chain([&image.index]).map(|entry| (entry.digest, entry)).collect();
+    let known = ("attached", FORMAT, subjects.keys().collect::<Vec<_>>(), pieces, key.map(|key| key.public().digest()));
+    let known = Digest::of(oci::encode(&known));
+    let earlier = store.result(&known)?.and_then(|json| serde_json::from_slice::<Vec<Attached>>(&json).ok());
+    if let Some(earlier) = earlier
+        && is_there(store, &earlier)?
+    {
+        return Ok(earlier);
+    }
+    let config = Descriptor::new(oci::EMPTY, store.put_blob(CONFIG)?, CONFIG.len() as u64);
     let mut all = Vec::new();
     if let Some(key) = key {
         for subject in subjects.values() {
             let statement = Statement::new(vec![Subject::new(None, &subject.digest)], SIGNS, serde_json::json!({}));
-            all.push(one(store, subject, SIGNS, &signed(store, &statement, key)?)?);
+            all.push(one(store, subject, SIGNS, [&config, &signed(store, &statement, key)?])?);
         }
     }
     for piece in pieces {
@@ -45,10 +55,23 @@ pub(super) fn all(store: &Store, image: &Joined, pieces: &[Piece], key: Option<&
             }
         };
         for subject in piece.about.iter().filter_map(|digest| subjects.get(digest)) {
-            all.push(one(store, subject, &piece.predicate_type, &layer)?);
+            all.push(one(store, subject, &piece.predicate_type, [&config, &layer])?);
         }
     }
+    store.put_result(&known, &oci::encode(&all))?;
     Ok(all)
+}
+
+/// Says whether all blobs are still there.
+fn is_there(store: &Store, attached: &[Attached]) -> Result<bool> {
+    let blobs = attached.iter().flat_map(|one| one.blobs.iter().chain([&one.entry]));
+    let digests: BTreeSet<Digest> = blobs.map(|blob| blob.digest).collect();
+    for digest in digests {
+        if !store.has_blob(&digest)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn signed(store: &Store, statement: &Statement, key: &PrivateKey) -> Result<Descriptor> {
@@ -56,12 +79,16 @@ fn signed(store: &Store, statement: &Statement, key: &PrivateKey) -> Result<Desc
     Ok(Descriptor::new(BUNDLE, store.put_blob(&bundle)?, bundle.len() as u64))
 }
 
-fn one(store: &Store, subject: &Descriptor, predicate_type: &str, layer: &Descriptor) -> Result<Attached> {
-    let config = Descriptor::new(oci::EMPTY, store.put_blob(CONFIG)?, CONFIG.len() as u64);
+fn one(
+    store: &Store,
+    subject: &Descriptor,
+    predicate_type: &str,
+    [config, layer]: [&Descriptor; 2],
+) -> Result<Attached> {
     let (entry, manifest) = match layer.media_type == BUNDLE {
         true => carrier::referring(layer, subject, [CONTENT, (PREDICATE, predicate_type)], None),
         false => carrier::referring(layer, subject, [(IN_TOTO_PREDICATE, predicate_type)], None),
     };
     store.put_blob(&manifest)?;
-    Ok(Attached { subject: subject.digest, entry, blobs: vec![config, layer.clone()] })
+    Ok(Attached { subject: subject.digest, entry, blobs: vec![config.clone(), layer.clone()] })
 }

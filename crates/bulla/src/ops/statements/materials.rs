@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_build::run::{Built, SourceRecord};
-use bulla_evidence::{Resource, purl::Purl};
+use bulla_evidence::Resource;
 use bulla_model::{
     Digest, Spec,
     lock::{DebianPin, Evidence, GitEvidence, GitPin, Lock, PackageKey, PackagePin, SourcePin, UrlPin},
     oci::BaseReference,
     plan::Plan,
+    purl::Purl,
     spec::{Base, EMULATION, Name, StageBase, root_name},
 };
 
@@ -25,7 +26,7 @@ pub(super) fn of(spec: &Spec, lock: &Lock, plans: &[Plan], built: &Built) -> Vec
         }
     }
     all.extend(bases(spec, lock, plans));
-    all.extend(packages(lock, plans));
+    all.extend(packages(spec, lock, plans));
     all.extend(dependencies(built));
     all
 }
@@ -133,14 +134,16 @@ fn image_url(reference: &BaseReference, digest: &Digest) -> String {
 }
 
 /// The packages of the roots that were used, and the signed indexes that name them.
-fn packages(lock: &Lock, plans: &[Plan]) -> Vec<Resource> {
+fn packages(spec: &Spec, lock: &Lock, plans: &[Plan]) -> Vec<Resource> {
     let mut used = BTreeMap::<&PackageKey, (&PackagePin, BTreeSet<String>)>::new();
     let mut indexes = BTreeSet::new();
-    let names: BTreeSet<String> = plans
-        .iter()
-        .flat_map(|plan| plan.roots.keys().flat_map(|name| [name.clone(), root_name(name, plan.platform)]))
-        .chain(plans.iter().any(|plan| plan.emulator.is_some()).then(|| EMULATION.to_owned()))
-        .collect();
+    // A root is called after the platform that it is for, where that is not the machine's.
+    let of_plan = |plan: &Plan| {
+        let roots = spec.roots_for(plan.platform).into_iter().filter(|(name, _)| plan.roots.contains_key(name));
+        let emulator = plan.emulator.as_ref().map(|_| EMULATION.to_owned());
+        roots.map(|(name, root)| root_name(&name, root.target)).chain(emulator).collect::<Vec<_>>()
+    };
+    let names: BTreeSet<String> = plans.iter().flat_map(of_plan).collect();
     for (name, root) in lock.roots.iter().filter(|(name, _)| names.contains(*name)) {
         for (key, pin) in lock.packages_of(root) {
             used.entry(key).or_insert_with(|| (pin, BTreeSet::new())).1.insert(name.clone());

@@ -9,7 +9,10 @@ mod legacy;
 mod materials;
 mod relaxations;
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use bulla_build::{
     assemble::Joined,
@@ -29,7 +32,7 @@ use bulla_evidence::{
     statement::MAX_STATEMENT,
     trace::{self, Process, Refusal, TRACE},
 };
-use bulla_model::{Digest, Epoch, Fault, Hasher, Kind, lock::Lock, plan::Plan};
+use bulla_model::{Digest, Epoch, Fault, Hasher, Kind, lock::Lock, plan::Plan, spec::of_stage_label};
 use bulla_store::Store;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -130,7 +133,10 @@ pub(crate) fn with(
 ) -> Result<Built> {
     let mut pieces = match level {
         Level::None => Vec::new(),
-        Level::Standard | Level::Full => make(session, store, of, &built, invocation)?,
+        Level::Standard | Level::Full => make(session, store, of, &built, invocation).map_err(|mut error| {
+            error.hints.push("the image was made; `--evidence none` hands it out without evidence".to_owned());
+            error
+        })?,
     };
     pieces.retain(|piece| level.takes(&piece.predicate_type));
     if let Some(image) = &mut built.image {
@@ -171,7 +177,7 @@ fn make(
     }
     let key = key(compared);
     let mut pieces = lists(session, store, project, image, invocation.secrets)?;
-    let metadata = metadata(invocation.began);
+    let metadata = metadata(invocation.began)?;
     let builder = BuilderFacts { id: id.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), digest: own_digest()? };
     let predicates = [
         (CONFIGURATION, value(&configuration(project, lock))),
@@ -251,6 +257,9 @@ fn definition(project: &Project, lock: &Lock, plans: &[Plan], built: &Built) -> 
         .as_ref()
         .map(|membership| Resource::new("bulla.workspace.yaml", &Digest::of(&membership.text)));
     let waived = project.membership.as_ref().map_or(&[][..], |membership| &membership.waived);
+    // Provenance is for everyone.
+    let (withheld, shown): (BTreeMap<String, String>, _) =
+        project.set.clone().into_iter().partition(|(name, value)| bulla_build::run::is_private(name, value));
     let epoch = plans.first().map_or(Epoch::default(), |plan| plan.epoch);
     let formats = [("action", bulla_build::run::FORMAT), ("layers", bulla_build::assemble::FORMAT)];
     Definition {
@@ -259,7 +268,8 @@ fn definition(project: &Project, lock: &Lock, plans: &[Plan], built: &Built) -> 
             spec: Resource::new(&file, &Digest::of(&project.spec_text)),
             workspace,
             lock: Resource::new("bulla.lock", &Digest::of(lock.render())),
-            params: project.set.clone(),
+            params: shown,
+            withheld: withheld.into_keys().collect(),
             platforms: plans.iter().map(|plan| plan.platform.to_string()).collect(),
         },
         internal_parameters: Internal {
@@ -287,10 +297,10 @@ fn at(step: &StepRecord) -> String {
 }
 
 fn of_step(plans: &[Plan], step: &StepRecord) -> Step {
-    let name = step.stage.split('@').next().unwrap_or_default();
+    let named = of_stage_label(&step.stage).map(|(name, _)| name);
     let mut stages = plans.iter().flat_map(|plan| &plan.stages);
     // What is no stage are the packages of the image itself.
-    let ships = stages.find(|stage| stage.name.as_str() == name).is_none_or(|stage| stage.ships);
+    let ships = stages.find(|stage| Some(&stage.name) == named.as_ref()).is_none_or(|stage| stage.ships);
     Step { step: at(step), title: step.title.clone(), action: step.action.hex(), ships }
 }
 
@@ -342,20 +352,19 @@ fn trace(id: &str, metadata: &Metadata, built: &Built) -> serde_json::Value {
     trace::predicate(id, metadata, (&processes, &refusals), dropped)
 }
 
-fn metadata(began: SystemTime) -> Metadata {
+fn metadata(began: SystemTime) -> Result<Metadata> {
     let time = |time: SystemTime| {
         let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Epoch::new(seconds).unwrap_or_default().rfc3339()
     };
-    let invocation_id = format!("urn:uuid:{}", uuid());
-    Metadata { invocation_id, started_on: time(began), finished_on: time(SystemTime::now()) }
+    let mut bytes = [0; 16];
+    super::keys::random()?(&mut bytes);
+    let invocation_id = format!("urn:uuid:{}", uuid(bytes));
+    Ok(Metadata { invocation_id, started_on: time(began), finished_on: time(SystemTime::now()) })
 }
 
-/// Makes a random UUID (RFC 9562, section 5.4).
-fn uuid() -> String {
-    let mut bytes = [0; 16];
-    // It only has to be another one each time.
-    let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+/// Makes a UUID of random bytes (RFC 9562, section 5.4).
+fn uuid(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -78,3 +78,71 @@ fn allowed(allow: &Allow) -> Vec<Relaxation> {
     });
     words.chain(bits).chain(grants).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEC: &str = "\
+bulla: 1
+name: loose
+sources:
+  app: {path: .}
+  kit: {url: 'https://example.org/kit.tar.gz', unsigned: nobody signs it}
+stages:
+  build:
+    from: {debian: trixie, packages: [gcc]}
+    workdir: /src/app
+    identity: fake
+    cache: [/src/app/target]
+    locked-cache: it takes an hour else
+    dependencies: [{npm: app/package-lock.json, scripts: {allow: [esbuild]}}, {maven: app/pom.xml}]
+    locked-observed: it has no lock file
+    steps:
+      - make
+    outputs: {out: /src/app/out}
+image:
+  from: {debian: trixie, packages: [libc6], scripts: {run: it needs its accounts}}
+  copy:
+    - {output: build.out, to: /out}
+  entrypoint: [/out]
+  user: root
+  allow:
+    root-user: it binds port 80
+    toolchain: it compiles at night
+    setuid: {/usr/bin/su: users change}
+    capabilities: {/usr/bin/ping: {grant: cap_net_raw+ep, reason: users ping}}
+";
+
+    #[test]
+    fn each_word_that_allows_more_is_told_with_its_reason() {
+        let spec = Spec::parse_bytes("bulla.yaml", SPEC.as_bytes(), &std::collections::BTreeMap::new());
+        let spec =
+            spec.unwrap_or_else(|errors| panic!("{:?}", errors.iter().map(|one| &one.message).collect::<Vec<_>>()));
+        let told: Vec<String> = of(&spec, &[])
+            .iter()
+            .map(|one| {
+                [Some(one.key.as_str()), one.of.as_deref(), one.reason.as_deref()]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(" | ")
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "sources.kit.unsigned | nobody signs it",
+                "stages.build.identity | fake",
+                "stages.build.cache | it takes an hour else",
+                "stages.build.locked-observed | it has no lock file",
+                "stages.build.dependencies.npm.scripts | esbuild",
+                "image.from.scripts | it needs its accounts",
+                "image.allow.root-user | it binds port 80",
+                "image.allow.toolchain | it compiles at night",
+                "image.allow.setuid | /usr/bin/su | users change",
+                "image.allow.capabilities | /usr/bin/ping cap_net_raw=ep | users ping",
+            ]
+        );
+    }
+}
