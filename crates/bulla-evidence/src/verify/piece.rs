@@ -59,7 +59,7 @@ pub enum Content {
     Unread(String),
 }
 
-const SIGN_IT: &str = "sign it: `bulla attest`";
+const SIGN_IT: &str = "sign it: `bulla build --sign FILE`, or `bulla attest`";
 const NAME_KEY: &str = "if you trust whoever signed it, name their key by `--key FILE`";
 const FORGED: &str = "do not use it before you know who put this evidence there";
 const KEYLESS: &str = "signatures by certificates are not verified; ask for one by a key";
