@@ -254,7 +254,7 @@ const fn letter(sort: Sort) -> char {
     }
 }
 
-/// Removes farms, also those made of trees or sources that are about to go, and makes the receipts of the other trees anew.
+/// Removes farms, also those made of trees or sources that are about to go.
 fn remove_farms(inner: &Arc<Inner>, farms: &[Digest], doomed_parts: &HashSet<Digest>) -> Result<()> {
     let lock = Lock::exclusive(&inner.root, Name::Receipts)?;
     let mut doomed: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
@@ -265,6 +265,17 @@ fn remove_farms(inner: &Arc<Inner>, farms: &[Digest], doomed_parts: &HashSet<Dig
             doomed.insert(farm, parts);
         }
     }
+    expel_farms(inner, &lock, &doomed, doomed_parts)
+}
+
+/// Removes farms, each with the parts of its record, and makes the receipts of those parts anew that do not go with them: the links that vanish
+/// move the change times of what they were links to.
+pub(crate) fn expel_farms(
+    inner: &Arc<Inner>,
+    lock: &Lock,
+    doomed: &BTreeMap<Digest, Vec<Digest>>,
+    doomed_parts: &HashSet<Digest>,
+) -> Result<()> {
     let survivors: BTreeSet<Digest> =
         doomed.values().flatten().filter(|part| !doomed_parts.contains(part)).copied().collect();
     let (mut trees, mut sources) = (Vec::new(), Vec::new());
@@ -278,7 +289,7 @@ fn remove_farms(inner: &Arc<Inner>, farms: &[Digest], doomed_parts: &HashSet<Dig
     for farm in doomed.keys() {
         inner.expel_farm(farm)?;
     }
-    trees.iter().try_for_each(|tree| tree.restamp(&lock))?;
+    trees.iter().try_for_each(|tree| tree.restamp(lock))?;
     for (id, mut objects) in sources {
         let Ok(place) = inner.sources.sub(format!("{}/objects", id.hex())) else { continue };
         for (key, stamp) in &mut objects.0 {
@@ -286,7 +297,7 @@ fn remove_farms(inner: &Arc<Inner>, farms: &[Digest], doomed_parts: &HashSet<Dig
                 *stamp = crate::stamp::Stamp::of(&stat);
             }
         }
-        source::write_object_stamps(inner, &lock, &id, &objects)?;
+        source::write_object_stamps(inner, lock, &id, &objects)?;
     }
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! Verifying the whole store.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bulla_model::Digest;
 
@@ -9,6 +12,7 @@ use crate::{
     dir::Dir,
     error::{Error, Result},
     farm::Check,
+    gc,
     lock::{Lock, Name},
     source,
     stamp::Stamp,
@@ -48,6 +52,7 @@ impl Store {
                 report.damaged.push(format!("blob {digest}"));
             }
         }
+        expel_unfinished(inner)?;
         for digest in digests(&inner.trees)? {
             report.trees += 1;
             let lock = Lock::exclusive(&inner.root, Name::Receipts)?;
@@ -97,9 +102,17 @@ fn digests(dir: &Dir) -> Result<Vec<Digest>> {
     Ok(dir.names()?.iter().filter_map(parse).collect())
 }
 
+/// Removes the farms that were never finished. Before the trees are examined, for their links move the change times of what is in the trees, and
+/// nothing says any more which trees those were.
+fn expel_unfinished(inner: &Arc<Inner>) -> Result<()> {
+    let _lock = Lock::exclusive(&inner.root, Name::Receipts)?;
+    let farms = digests(&inner.farms)?;
+    farms.iter().filter(|farm| inner.farm_record(farm).is_none()).try_for_each(|farm| inner.expel_farm(farm))
+}
+
 /// Checks a farm or view under the lock. One that differs is removed, and made anew when it is needed.
 fn farm_is_good(inner: &Arc<Inner>, digest: &Digest) -> Result<bool> {
-    let _lock = Lock::exclusive(&inner.root, Name::Receipts)?;
+    let lock = Lock::exclusive(&inner.root, Name::Receipts)?;
     let parts = inner.farm_record(digest).map(|record| record.parts).unwrap_or_default();
     let is_view = parts.iter().any(|part| crate::dir::stat_at(&inner.sources, part.hex()).is_ok());
     let mut stamps: HashMap<u64, Stamp> = HashMap::new();
@@ -107,15 +120,16 @@ fn farm_is_good(inner: &Arc<Inner>, digest: &Digest) -> Result<bool> {
         stamps.extend(inner.tree_receipt(part).into_iter().flatten().map(|stamp| (stamp.ino, stamp)));
         stamps.extend(source::object_stamps(inner, part).by_inode());
     }
-    match inner.check_farm(digest, || stamps)? {
-        Check::Good => Ok(true),
+    let good = match inner.check_farm(digest, || stamps)? {
+        Check::Good => return Ok(true),
         // Never finished, or a view whose objects are not covered: it is made anew from objects that are hashed again.
-        Check::Missing | Check::Mounted => inner.expel_farm(digest).map(|()| true),
-        Check::Edited(_) if is_view => inner.expel_farm(digest).map(|()| true),
+        Check::Missing | Check::Mounted => true,
+        Check::Edited(_) if is_view => true,
         Check::Edited(what) => {
             inner.warn(format!("the root {digest} was changed in the store ({what}) and was removed"));
-            inner.expel_farm(digest)?;
-            Ok(false)
+            false
         }
-    }
+    };
+    gc::expel_farms(inner, &lock, &[(*digest, parts)].into(), &HashSet::new())?;
+    Ok(good)
 }

@@ -58,6 +58,27 @@ fn farms_that_share_trees_do_not_spoil_each_others_receipts() {
     assert_eq!(store.warnings(), [""; 0]);
 }
 
+/// What a process that was killed leaves: a root in its place whose record was not written yet.
+#[test]
+fn a_root_that_was_never_finished_makes_no_other_look_damaged() {
+    for unfinished in 0..2 {
+        let home = Home::new();
+        let store = home.store();
+        let [a, b, c] = ["a", "b", "c"].map(|name| tree_of(&store, &[(name, name)]).digest());
+        let farms = [store.farm(&[a, b]).unwrap(), store.farm(&[b, c]).unwrap()];
+        std::fs::remove_file(home.in_store(&format!("receipts/f-{}", farms[unfinished].digest().hex()))).unwrap();
+        assert_eq!(store.verify(false).unwrap().damaged, [""; 0]);
+        assert!(!farms[unfinished].path().exists() && farms[1 - unfinished].path().exists());
+        // One that was edited is damaged, and those beside it are not.
+        let edited = store.farm(&[a, b, c]).unwrap();
+        std::fs::write(edited.path().join("new"), "").unwrap();
+        std::fs::remove_file(edited.path().join("new")).unwrap();
+        assert_eq!(store.verify(false).unwrap().damaged, [format!("root {}", edited.digest())]);
+        assert!(!edited.path().exists() && farms[1 - unfinished].path().exists());
+        assert_eq!(store.verify(false).unwrap().damaged, [""; 0]);
+    }
+}
+
 #[test]
 fn two_trees_with_one_path_are_a_conflict_that_names_both() {
     let home = Home::new();
