@@ -11,6 +11,7 @@ pub mod event;
 pub mod explain;
 pub mod export;
 pub mod inspect;
+mod normalise;
 pub mod run;
 pub mod secret;
 pub mod source;

@@ -15,8 +15,8 @@ use crate::{
     path::CleanPath,
     platform::Platform,
     spec::{
-        AbsolutePath, Command, Dependency, EMULATION, Identity, Limits, Name, OnRefusal, Portion, RootKind, Seen,
-        Source, Spec, Stage, StageBase, StageCopy, StagePlatform, Step, StepSecret, Unpack, root_name,
+        AbsolutePath, ArchiveFormat, Command, Dependency, EMULATION, Identity, Limits, Name, OnRefusal, Portion,
+        RootKind, Seen, Source, Spec, Stage, StageBase, StageCopy, StagePlatform, Step, StepSecret, Unpack, root_name,
     },
     time::Epoch,
     tree::Owner,
@@ -188,6 +188,9 @@ pub struct PlannedStage {
     pub outputs: BTreeMap<Name, CleanPath>,
     /// Who owns what the steps made.
     pub owners: BTreeMap<AbsolutePath, Owner>,
+    /// What is written anew of its outputs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub normalise: BTreeMap<AbsolutePath, ArchiveFormat>,
     /// The folders that each step finds as it left them when it ran last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cache: Vec<CleanPath>,
@@ -389,6 +392,7 @@ fn planned_stage(
         steps: stage.steps.iter().map(|step| planned_step(spec, (epoch, target), stage, step)).collect(),
         outputs: stage.outputs.clone(),
         owners: stage.owners.clone(),
+        normalise: stage.normalise.iter().map(|(path, how)| (path.clone(), how.format)).collect(),
         cache: stage.cache.clone(),
         identity: stage.identity,
         limits: stage.limits,

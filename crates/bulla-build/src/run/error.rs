@@ -8,7 +8,7 @@ use bulla_ecosystems::{
 };
 use bulla_model::{
     CleanPath, Digest, Fault, Kind, Platform,
-    spec::{Name, StepRef},
+    spec::{ArchiveFormat, Name, StepRef},
 };
 
 use crate::{assemble::AssembleError, secret::Hit, source::SourceError};
@@ -236,6 +236,27 @@ pub enum BuildError {
         /// What is in the way.
         why: Option<String>,
     },
+    /// What is to be written anew is not what the spec says.
+    #[error("stage {stage} cannot write /{path} anew as {format}: {why}")]
+    NotNormalised {
+        /// The stage.
+        stage: Name,
+        /// The path.
+        path: CleanPath,
+        /// What it is said to be.
+        format: ArchiveFormat,
+        /// What is in the way.
+        why: String,
+    },
+    /// What is written anew could not be read or written.
+    #[error("writing /{path} anew")]
+    Anew {
+        /// The path.
+        path: CleanPath,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// A cache cannot be where the spec has it.
     #[error("stage {stage} cannot have a cache at /{path}: {why}")]
     NoCache {
@@ -346,11 +367,11 @@ impl Fault for BuildError {
             Self::NotFetched { .. } | Self::Gone { .. } | Self::NoEmulator { .. } => Kind::Environment,
             Self::Step { .. } => Kind::Step,
             Self::Refused { .. } => Kind::Policy,
-            Self::NoCache { .. } => Kind::Spec,
+            Self::NoCache { .. } | Self::NotNormalised { .. } => Kind::Spec,
             Self::NoOutput { .. } | Self::NoSourcePath { .. } | Self::Path(_) | Self::NoAccount { .. } => Kind::Spec,
             Self::Toolchain { .. } => Kind::Policy,
             Self::NoSecret { .. } | Self::SecretWithZero { .. } => Kind::Spec,
-            Self::Log { .. } => Kind::Environment,
+            Self::Log { .. } | Self::Anew { .. } => Kind::Environment,
             Self::SecretFound { .. } | Self::CertificateFound { .. } => Kind::Hermeticity,
             Self::Internal { .. } => Kind::Internal,
             Self::Stopped => Kind::Interrupted,
@@ -412,6 +433,9 @@ impl Fault for BuildError {
             }
             Self::OverLink { .. } => vec!["copy to the place that the link leads to".into()],
             Self::BaseEntry { .. } => vec!["Bulla unpacks no such image: take another one".into()],
+            Self::NotNormalised { path, .. } => {
+                vec![format!("`normalise` has to name `/{path}` as what it is, or the line goes")]
+            }
             Self::NoOutput { .. } => {
                 vec!["an output names what the steps leave: a file, or a folder with all in it".into()]
             }

@@ -1,6 +1,7 @@
 //! Runs a plan: sources, roots, stages and outputs, then the image. The order is the plan's; stages that need nothing of
 //! each other run side by side.
 
+mod anew;
 mod answers;
 mod base;
 mod caches;

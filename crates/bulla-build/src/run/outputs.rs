@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BuildError,
+    anew::Anew,
     context::Context,
     record::{Action, FORMAT},
     stack::{Sheet, Stack},
@@ -74,11 +75,16 @@ pub(crate) fn take(
         }
         owned.insert(short, node);
     }
-    let digest = write(context, &owned, epoch, &|short, digest| {
+    let open = |short: &CleanPath, digest: &Digest| {
         let place = inside(short)?;
         // Behind a hard link the bytes stand under another name.
         let real = merged.file(&place).map_or(&place, |(real, _)| real).clone();
         stack.open(&real, digest)
+    };
+    let anew = Anew::write(context, stage, &mut owned, &inside, &open)?;
+    let digest = write(context, &owned, epoch, &|short, digest| match anew.open(short) {
+        Some(file) => file,
+        None => open(short, digest),
     })?;
     let (mode, owner) = match node {
         Node::Directory { mode, owner, .. } => (mode.bits(), owner_of(stage, path).unwrap_or(*owner)),

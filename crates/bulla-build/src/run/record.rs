@@ -133,6 +133,9 @@ pub(crate) enum Action<'a> {
         path: &'a str,
         /// Who owns what.
         owners: &'a BTreeMap<String, bulla_model::tree::Owner>,
+        /// What is written anew.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        normalise: &'a BTreeMap<String, bulla_model::spec::ArchiveFormat>,
     },
     /// Putting an output at a path of another stage.
     Place {

@@ -416,13 +416,20 @@ impl Stages<'_> {
             self.sources.values().map(|source| (source.at.to_string(), source.source.digest())).collect();
         let layers = self.layers(now);
         let owners = stage.owners.iter().map(|(path, owner)| (path.to_string(), *owner)).collect();
+        let normalise = stage.normalise.iter().map(|(path, format)| (path.to_string(), *format)).collect();
         let mut stack = None;
         let mut found = BTreeMap::new();
         for (name, path) in &stage.outputs {
             let text = path.to_string();
-            let action =
-                Action::Output { format: FORMAT, layers: &layers, sources: &all, path: &text, owners: &owners }
-                    .digest();
+            let action = Action::Output {
+                format: FORMAT,
+                layers: &layers,
+                sources: &all,
+                path: &text,
+                owners: &owners,
+                normalise: &normalise,
+            }
+            .digest();
             let context = self.context;
             let mut result = match context.earlier::<OutputResult>(&action, now.stands)? {
                 Some(result) => result,

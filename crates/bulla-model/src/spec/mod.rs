@@ -39,8 +39,8 @@ pub use self::{
     platforms::{EMULATION, of_stage_label, root_name, stage_label},
     source::{DebianSource, Folder, GitSource, GitTrust, Packing, Portion, Source, Trust, Unpack, UrlSource},
     stage::{
-        BuildDependencies, Command, Dependency, Identity, InstallScripts, Limits, Named, OnRefusal, OutputRef, Seen,
-        Stage, StageBase, StageCopy, StagePlatform, Step, observed,
+        ArchiveFormat, BuildDependencies, Command, Dependency, Identity, InstallScripts, Limits, Named, Normaliser,
+        OnRefusal, OutputRef, Seen, Stage, StageBase, StageCopy, StagePlatform, Step, observed,
     },
     starter::TELLING_FILES,
     step_ref::{NoSuchStep, StepRef, StepRefError},

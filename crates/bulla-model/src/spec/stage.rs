@@ -33,6 +33,9 @@ pub struct Stage {
     pub outputs: BTreeMap<Name, CleanPath>,
     /// Who owns what the steps made: a path and all beneath it; the longest path counts. The rest is root's.
     pub owners: BTreeMap<AbsolutePath, Owner>,
+    /// What is written anew of its outputs: a file, or the archives of a format in a folder.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub normalise: BTreeMap<AbsolutePath, Normaliser>,
     /// The folders that each step finds as it left them when it ran last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cache: Vec<CleanPath>,
@@ -283,6 +286,38 @@ pub struct Seen {
     pub source: Name,
     /// Which files of it, relative to the source; `None` is all of them.
     pub files: Option<Glob>,
+}
+
+/// How an archive of an output is written anew, without what differs from one run to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Normaliser {
+    /// What it is.
+    #[serde(rename = "as")]
+    pub format: ArchiveFormat,
+    /// Why what makes it cannot do so itself.
+    pub reason: String,
+}
+
+/// The format of an archive that can be written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArchiveFormat {
+    /// zip, and what is built on it: jar, wheel (PKWARE's APPNOTE).
+    Zip,
+    /// gzip (RFC 1952).
+    Gzip,
+    /// ar, of which static libraries are (deb(5) and ar(5) describe it).
+    Ar,
+}
+
+impl std::fmt::Display for ArchiveFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Zip => "zip",
+            Self::Gzip => "gzip",
+            Self::Ar => "ar",
+        })
+    }
 }
 
 /// What calls that change the process's user or group do in a stage.

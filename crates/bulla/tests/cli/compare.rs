@@ -14,6 +14,11 @@ fn compared(world: &World, step: &str) -> (Project, Ran) {
 
 /// Gives what the provenance of the image in a layout says of the run.
 fn run(project: &Project) -> Value {
+    statement(project)["predicate"]["runDetails"]["byproducts"][0]["annotations"].clone()
+}
+
+/// Gives the provenance of the image in a layout.
+fn statement(project: &Project) -> Value {
     let read = |hex: String| fs_err::read(project.path("bulla-out/blobs/sha256").join(hex)).expect("a blob");
     let index: Index = serde_json::from_slice(&fs_err::read(project.path("bulla-out/index.json")).expect("an index"))
         .expect("an index");
@@ -25,8 +30,7 @@ fn run(project: &Project) -> Value {
     };
     let entry = index.manifests.iter().find(is).expect("provenance");
     let manifest: Manifest = serde_json::from_slice(&read(entry.digest.hex())).expect("a manifest");
-    let statement: Value = serde_json::from_slice(&read(manifest.layers[0].digest.hex())).expect("a statement");
-    statement["predicate"]["runDetails"]["byproducts"][0]["annotations"].clone()
+    serde_json::from_slice(&read(manifest.layers[0].digest.hex())).expect("a statement")
 }
 
 #[test]
@@ -78,6 +82,47 @@ fn what_comes_out_otherwise_is_shown_with_the_reason_and_no_image_is_written() {
         // The control: without the second run, nobody notices.
         world.build(&project, &[]).success();
     }
+}
+
+/// A file of gzip with the second in its header, and a library whose member has it.
+const TIMED: &str = "echo same | busybox gzip -c >out/x; date +%s | busybox tail -c 5 | busybox tr -d '\\n' >time; \
+                     busybox dd if=time of=out/x bs=1 seek=4 conv=notrunc; \
+                     printf '!<arch>\\n%-16s%-12s%-6s%-6s%-8s%-10s`\\nsame' a.o/ $(cat time) 0 0 100644 4 >out/lib.a; busybox usleep 1100000";
+
+#[test]
+fn what_cannot_be_made_twice_the_same_is_written_anew_where_the_spec_says_so() {
+    let Some(world) = World::new("archives written anew") else { return };
+    let (project, ran) = compared(&world, TIMED);
+    // The control: nobody writes them anew.
+    ran.failure(7);
+    let keys = |normalise: &str| format!("    normalise: {normalise}\n");
+    let why = "this packer writes the time into its archives";
+    let good =
+        keys(&format!("{{/src/app/out/x: {{as: gzip, reason: {why}}}, /src/app/out: {{as: ar, reason: {why}}}}}"));
+    let other = world::project_with(&good, &["mkdir out", TIMED]);
+    let ran = world.build(&other, &["--compare"]).success();
+    let listed = world.environment.run(&other, &["inspect", "--files"]).success().stdout;
+    assert!(listed.contains("/out/x") && listed.contains("/out/lib.a"), "{listed}");
+    // A build from nothing gives the same, and the provenance says what was written anew.
+    assert_eq!(world.build(&other, &["--no-cache"]).success().stdout, ran.stdout);
+    let definition = statement(&other)["predicate"]["buildDefinition"].clone();
+    let relaxations = definition["internalParameters"]["relaxations"].to_string();
+    assert!(
+        relaxations.contains("stages.build.normalise") && relaxations.contains("/src/app/out/x as gzip"),
+        "{relaxations}"
+    );
+    assert!(relaxations.contains(why), "{relaxations}");
+    // What is named and is no such file is an error; in a folder it stays as it is.
+    let wrong =
+        world::project_with(&keys(&format!("{{/src/app/out/x: {{as: zip, reason: {why}}}}}")), &["mkdir out", TIMED]);
+    let told = world.build(&wrong, &[]).failure(3).stderr;
+    assert!(told.contains("stage build cannot write /src/app/out/x anew as zip: it is no zip file"), "{told}");
+    world.assert_no_image(&wrong);
+    let cut = "mkdir out; echo same | busybox gzip -c | busybox head -c 20 >out/x";
+    let damaged = world::project_with(&keys(&format!("{{/src/app/out/x: {{as: gzip, reason: {why}}}}}")), &[cut]);
+    let told = world.build(&damaged, &[]).failure(3).stderr;
+    assert!(told.contains("the member at byte 0 is damaged"), "{told}");
+    drop(project);
 }
 
 #[test]

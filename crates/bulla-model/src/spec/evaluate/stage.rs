@@ -6,9 +6,9 @@ use super::{Context, params::Params, platforms::written_platform};
 use crate::{
     path::CleanPath,
     spec::{
-        AbsolutePath, Command, Glob, Identity, Limits, Name, OutputRef, Seen, Setting, Source, Stage, StageBase,
-        StageCopy, Step, UserEntry, observed,
-        written::{IdentityWord, LimitKeys, Map, RunText, SpecKeys, StageKeys, StepText, Value},
+        AbsolutePath, ArchiveFormat, Command, Glob, Identity, Limits, Name, Normaliser, OutputRef, Seen, Setting,
+        Source, Stage, StageBase, StageCopy, Step, UserEntry, observed,
+        written::{ArchiveWord, IdentityWord, LimitKeys, Map, RunText, SpecKeys, StageKeys, StepText, Value},
     },
     yaml::{At, nearest},
 };
@@ -112,6 +112,7 @@ impl Context<'_> {
             steps,
             outputs,
             owners,
+            normalise: self.normalise(keys),
             cache: self.caches(keys, around, &workdir),
             locked_observed: self.locked_observed(keys, before, observed),
             locked_cache: keys.locked_cache.as_ref().map(|reason| reason.value.0.clone()),
@@ -273,6 +274,24 @@ impl Context<'_> {
             }
         }
         outputs
+    }
+
+    /// Evaluates what is written anew: it has to lie in an output, or nobody gets it.
+    fn normalise(&mut self, keys: &StageKeys) -> BTreeMap<AbsolutePath, Normaliser> {
+        let mut all = BTreeMap::new();
+        for (path, how) in &keys.normalise {
+            if !keys.outputs.iter().any(|(_, output)| path.value.starts_with(output)) {
+                let message = format!("`{}` is in no output of the stage", path.value);
+                self.wrong(&path.span, message, "name a file of an output, or the folder that an output is");
+            }
+            let format = match how.format {
+                ArchiveWord::Zip => ArchiveFormat::Zip,
+                ArchiveWord::Gzip => ArchiveFormat::Gzip,
+                ArchiveWord::Ar => ArchiveFormat::Ar,
+            };
+            all.insert(path.value.clone(), Normaliser { format, reason: how.reason.0.clone() });
+        }
+        all
     }
 
     fn steps(

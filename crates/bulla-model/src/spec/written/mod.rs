@@ -21,7 +21,7 @@ pub(super) use self::{
     },
     source::SourceKeys,
     stage::{
-        BuildDependenciesWord, DependencyKeys, IdentityWord, InstallScriptsKeys, InstallScriptsText,
+        ArchiveWord, BuildDependenciesWord, DependencyKeys, IdentityWord, InstallScriptsKeys, InstallScriptsText,
         InstallScriptsWord, LimitKeys, OnRefusalWord, PlatformWord, RunText, SecretKeys, SecretText, StageCopyKeys,
         StageKeys, StepKeys, StepText,
     },

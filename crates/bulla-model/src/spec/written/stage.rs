@@ -74,6 +74,11 @@ pub(in crate::spec) struct StageKeys {
     #[schemars(extend("x-example" = "owners: {/out/var/lib/shop: 65532}"))]
     #[serde(default)]
     pub(in crate::spec) owners: Map<AbsolutePath, OwnerText>,
+    /// What is written anew of an output because what makes it cannot be told to make it twice the same: a file of it, or a folder with all archives
+    /// of that format in it. Last resort, recorded with its reason: set the tool's own option where there is one.
+    #[schemars(extend("x-example" = "normalise: {/src/app/target/app.jar: {as: zip, reason: its plugin writes the hour into each member}}"))]
+    #[serde(default)]
+    pub(in crate::spec) normalise: Map<AbsolutePath, NormaliseKeys>,
     /// What calls that change the user of a process do: `real` (they fail, for a stage has one user) or `fake` (they are
     /// answered with success and change nothing).
     #[schemars(extend("x-example" = "identity: fake"))]
@@ -102,6 +107,34 @@ pub(in crate::spec) struct StageKeys {
     #[schemars(extend("x-example" = "on-refusal: fail"))]
     #[serde(default)]
     pub(in crate::spec) on_refusal: Option<At<OnRefusalWord>>,
+}
+
+/// How an archive is written anew.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{as: zip, reason: REASON}`")]
+#[schemars(rename = "Normalise")]
+pub(in crate::spec) struct NormaliseKeys {
+    /// What it is: `zip` (jars too: times of members gone, members in the order of their names), `gzip` (its time gone) or `ar` (static libraries:
+    /// times and owners of members gone).
+    #[serde(rename = "as")]
+    #[schemars(extend("x-example" = "as: zip"))]
+    pub(in crate::spec) format: ArchiveWord,
+    /// Why the tool cannot do it itself.
+    #[schemars(extend("x-example" = "reason: its plugin writes the hour into each member"))]
+    pub(in crate::spec) reason: Reason,
+}
+
+/// The format of an archive.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "ArchiveFormat")]
+pub(in crate::spec) enum ArchiveWord {
+    /// zip.
+    Zip,
+    /// gzip.
+    Gzip,
+    /// ar.
+    Ar,
 }
 
 /// An output of another stage that is brought in.

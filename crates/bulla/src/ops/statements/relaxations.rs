@@ -49,6 +49,9 @@ fn of_stage(name: &str, stage: &Stage) -> Vec<Relaxation> {
     if stage.identity == Identity::Fake {
         all.push(relaxation(&key("identity"), Some("fake"), None));
     }
+    all.extend(stage.normalise.iter().map(|(path, how)| {
+        relaxation(&key("normalise"), Some(&format!("{path} as {}", how.format)), Some(&how.reason))
+    }));
     if !stage.cache.is_empty() {
         all.push(relaxation(&key("cache"), None, stage.locked_cache.as_deref()));
     }
@@ -94,6 +97,7 @@ stages:
     from: {debian: trixie, packages: [gcc]}
     workdir: /src/app
     identity: fake
+    normalise: {/src/app/out: {as: ar, reason: the old ar knows no D}}
     cache: [/src/app/target]
     locked-cache: it takes an hour else
     dependencies: [{npm: app/package-lock.json, scripts: {allow: [esbuild]}}, {maven: app/pom.xml}]
@@ -134,6 +138,7 @@ image:
             [
                 "sources.kit.unsigned | nobody signs it",
                 "stages.build.identity | fake",
+                "stages.build.normalise | /src/app/out as ar | the old ar knows no D",
                 "stages.build.cache | it takes an hour else",
                 "stages.build.locked-observed | it has no lock file",
                 "stages.build.dependencies.npm.scripts | esbuild",
