@@ -14,6 +14,7 @@ mod layout;
 mod lent;
 mod model;
 mod modules;
+mod normalise;
 mod package;
 mod pypi;
 mod registry;
@@ -50,6 +51,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("archive", layout::archive),
     ("document", layout::document),
     ("layer", layout::layer),
+    ("normalise", normalise::normalise),
     ("source", source::source),
     ("patch", source::patch),
     ("description", source::description),

@@ -117,7 +117,7 @@ macro_rules! targets {
 
 targets! {
     spec workspace lock tree path glob inrelease release keyring packages solve relation version apt deb data
-    scripts library archive document layer source patch description sources signature image_signature evidence
+    scripts library archive document layer normalise source patch description sources signature image_signature evidence
     key_file policy git_pack git_object git_talk git_signed git_modules url request address served reference challenge manifest capability
     statement packed bundle npm_lock pnpm_lock yarn_lock yarn_zip npm_package secret go_sum go_zip cargo_lock
     crate_file requirements uv_lock poetry_lock pylock simple_index wheel maven_path gradle_lock gradle_metadata

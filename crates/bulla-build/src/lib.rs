@@ -2,7 +2,7 @@
 //!
 //! Nothing here has a network, a terminal or an environment. The order of things: [`source`] lists what a project's
 //! sources are; [`run`] makes roots, steps and outputs; [`assemble`] makes layers and manifests; [`export`] writes them
-//! to where they were asked for. [`bundle`] packs what a build needs into one file. [`event`] is how all of them tell what they do.
+//! to where they were asked for. [`normalise`] writes archives of outputs anew. [`bundle`] packs what a build needs into one file. [`event`] is how all of them tell what they do.
 
 pub mod assemble;
 pub mod bundle;
@@ -11,7 +11,7 @@ pub mod event;
 pub mod explain;
 pub mod export;
 pub mod inspect;
-mod normalise;
+pub mod normalise;
 pub mod run;
 pub mod secret;
 pub mod source;

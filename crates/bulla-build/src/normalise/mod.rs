@@ -34,7 +34,7 @@ pub(crate) fn is(format: ArchiveFormat, file: &mut File) -> io::Result<bool> {
 
 /// Says why an archive was not written anew.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// It is none, or none that can be: a sentence.
     Unfit(String),
     /// Reading or writing fails.
@@ -47,11 +47,11 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Writes an archive anew into an empty file.
+/// Writes an archive anew into an empty file. Written anew again it stays as it is.
 ///
 /// # Errors
 /// When it is none, or cannot be written anew, or when reading or writing fails.
-pub(crate) fn write(format: ArchiveFormat, from: File, to: &File) -> Result<(), Failure> {
+pub fn write(format: ArchiveFormat, from: File, to: &File) -> Result<(), Failure> {
     match format {
         ArchiveFormat::Zip => zip::write(from, to),
         ArchiveFormat::Gzip => gzip::write(from, to),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Write as _},
+    io::{self, BufReader, BufWriter, Write as _},
     os::unix::fs::FileExt as _,
 };
 
@@ -23,11 +23,15 @@ pub(super) fn write(from: File, to: &File) -> Result<(), Failure> {
     let mut members: Vec<(u8, Vec<u8>, usize)> = Vec::with_capacity(archive.len());
     let mut sum = 0_u64;
     for index in 0..archive.len() {
-        let member = archive.by_index_raw(index)?;
+        let mut member = archive.by_index_raw(index)?;
+        let whole = io::copy(&mut member, &mut io::sink())? == member.compressed_size();
         let name = member.name_raw();
         if member.extra_data_fields().any(|field| matches!(field, ExtraField::Ntfs(_))) {
             let name = name.escape_ascii();
             return Err(Failure::Unfit(format!("its member `{name}` has its time in the form of NTFS too")));
+        }
+        if !whole {
+            return Err(Failure::Unfit(format!("its member `{}` is cut off", name.escape_ascii())));
         }
         sum = sum.saturating_add(member.compressed_size());
         members.push((first(name), name.to_vec(), index));
