@@ -1,4 +1,4 @@
-//! Packages that `uv.lock` and `poetry.lock` have from git repositories, by commit: locked by the clients with a network, cloned and built by them
+//! Packages that lock files of Python have from git repositories, by commit: locked by the clients with a network, cloned and built by them
 //! in a step without one.
 
 use std::process::Command;
@@ -9,7 +9,7 @@ use bulla_testkit::{
     npm::git_deb,
     poetry::{self, poetry},
     process,
-    python::{debian_python, requirements, uv},
+    python::{PIP, debian_python, requirements, uv},
 };
 
 use super::{
@@ -135,6 +135,52 @@ fn uv_sync_clones_and_builds_the_commit_of_its_lock_file() {
     fails(&lock.replace(&format!("#{commit}"), ""), 3, "no whole commit");
     fails(&lock.replace(&url, "https://me:word@git.example/x"), 3, "has a login in it");
     fails(&lock.replace("subdirectory=sub", "lfs=true&subdirectory=sub"), 3, "Git LFS");
+}
+
+/// pip refuses commits in a file with hashes, for it has none of them; so a file of its own names them. uv takes both in one.
+#[test]
+fn pip_and_uv_clone_and_build_the_commit_of_a_requirements_file() {
+    let test = "pip and git";
+    let Some(uv) = uv_deb(test) else { return };
+    let Some(mut world) = python_world(test) else { return };
+    world.publish(&uv);
+    let Some(gits) = Gits::new(test, world, &["maker"]) else { return };
+    let (url, commit) = (gits.url(), &gits.commit);
+    let commits = format!("made @ git+{url}@{commit}\ngit+{url}@{commit}#egg=part&subdirectory=sub\n");
+    let pylock = format!(
+        "lock-version = \"1.0\"\ncreated-by = \"a hand\"\n[[packages]]\nname = \"made\"\nvcs = {{ type = \"git\", url = \"{url}\", commit-id = \"{commit}\" }}\n\
+         [[packages]]\nname = \"part\"\nvcs = {{ type = \"git\", url = \"{url}\", commit-id = \"{commit}\", subdirectory = \"sub\" }}\n"
+    );
+    let pip = format!(
+        "python3 {PIP} install -q --no-compile --target /tmp/site -r commits.txt; PYTHONPATH=/tmp/site python3 {IMPORTS}"
+    );
+    let uv = |arguments: &str| {
+        format!("uv venv -q /tmp/venv; VIRTUAL_ENV=/tmp/venv uv pip {arguments}; /tmp/venv/bin/python {IMPORTS}")
+    };
+    for (file, text, install) in [
+        ("commits.txt", commits.clone(), pip),
+        ("commits.txt", format!("{commits}{}", requirements(&[&maker()])), uv("install -r commits.txt")),
+        ("pylock.toml", pylock, uv("sync pylock.toml")),
+    ] {
+        let files = [(file, text), ("build-requirements.txt", requirements(&[&maker()]))];
+        let dependencies = match file {
+            "commits.txt" if install.starts_with("uv") => format!("{{pypi: {file}}}"),
+            _ => format!("{{pypi: {file}}}, {{pypi: build-requirements.txt}}"),
+        };
+        let project = project(&dependencies, &[&format!("mkdir -p /tmp; {install}")], &files);
+        let packages = "packages: [tools, python3, uv, git]";
+        let spec = project.read("bulla.yaml").replace("packages: [tools, python3]", packages);
+        let project = project.file("bulla.yaml", spec);
+        let ran = gits.world.build(&project, &[]).success();
+        assert_eq!(
+            fs_err::read_to_string(unpacked(&project).path().join("out")).expect("words"),
+            "made 1.0 part 0.3\n"
+        );
+        gits.server.forget();
+        let again = gits.world.build(&project, &["--no-cache", "--locked", "--allow-dirty"]).success();
+        assert_eq!(again.stdout, ran.stdout);
+        assert!(gits.server.asked().is_empty(), "{install}");
+    }
 }
 
 #[test]

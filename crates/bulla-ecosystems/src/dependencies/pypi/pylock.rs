@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bulla_model::CleanPath;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
@@ -41,11 +41,21 @@ struct Entry {
     version: Option<String>,
     marker: Option<String>,
     requires_python: Option<String>,
-    vcs: Option<IgnoredAny>,
+    vcs: Option<Vcs>,
     archive: Option<Archive>,
     sdist: Option<Published>,
     #[serde(default)]
     wheels: Vec<Published>,
+}
+
+/// Where a package is had from version control. Its folder in the repository is the client's business.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Vcs {
+    #[serde(rename = "type")]
+    kind: String,
+    url: Option<String>,
+    commit_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -94,30 +104,43 @@ pub(super) fn read(text: &str, path: &CleanPath, stage: Pythons) -> Result<Readi
         let what = "it is for other environments than CPython on Linux, x86-64";
         return Err(wrong(path, 0, what, "lock it for that too; its `environments` say for which it is"));
     }
-    let mut packages = Vec::new();
+    let mut reading = Reading::of(Vec::new(), pythons);
     for entry in &document.packages {
-        packages.extend(package(entry.get_ref(), lines.at(entry.span().start), path, pythons)?);
+        let (line, entry) = (lines.at(entry.span().start), entry.get_ref());
+        if is_needed(entry, line, path, pythons)? {
+            match &entry.vcs {
+                Some(vcs) => commit(&mut reading, entry, vcs, line)
+                    .map_err(|what| wrong(path, line, what, package::ONE_COMMIT))?,
+                None => reading.packages.extend(package(entry, line, path)?),
+            }
+        }
     }
-    Ok(Reading::of(packages, pythons))
+    Ok(reading)
 }
 
-/// Makes a package of an entry; `None` for what lies in the source, and what is not needed here.
-fn package(entry: &Entry, line: u32, path: &CleanPath, pythons: Pythons) -> Result<Option<Package>, LockFileError> {
-    let err = |what: String, hint: &str| wrong(path, line, what, hint);
+/// Says whether a package may be wanted here.
+fn is_needed(entry: &Entry, line: u32, path: &CleanPath, pythons: Pythons) -> Result<bool, LockFileError> {
     if let Some(marker) = &entry.marker
-        && !Marker::parse(marker).map_err(|what| err(what, LOCK_AGAIN))?.may_hold(pythons)
+        && !Marker::parse(marker).map_err(|what| wrong(path, line, what, LOCK_AGAIN))?.may_hold(pythons)
     {
-        return Ok(None);
+        return Ok(false);
     }
-    if let Some(text) = &entry.requires_python
-        && Pythons::requiring(text).is_some_and(|needed| needed.and(pythons).is_empty())
-    {
-        return Ok(None);
+    let requiring = entry.requires_python.as_deref().and_then(Pythons::requiring);
+    Ok(!requiring.is_some_and(|needed| needed.and(pythons).is_empty()))
+}
+
+/// Takes a package of a git repository.
+fn commit(reading: &mut Reading, entry: &Entry, vcs: &Vcs, line: u32) -> Result<(), String> {
+    match (vcs.kind.as_str(), &vcs.url) {
+        ("git", Some(url)) => reading.take_commit(&entry.name, url, vcs.commit_id.as_deref().unwrap_or_default(), line),
+        ("git", None) => Err(format!("{} is of a git repository without an address", entry.name)),
+        _ => Err(format!("{} is had from version control that is not git, which has no hash", entry.name)),
     }
-    if entry.vcs.is_some() {
-        let what = format!("{} is had from version control, which has no hash", entry.name);
-        return Err(err(what, "take a published version of it, or keep it in the project and name its path"));
-    }
+}
+
+/// Makes a package of an entry; `None` for what lies in the source.
+fn package(entry: &Entry, line: u32, path: &CleanPath) -> Result<Option<Package>, LockFileError> {
+    let err = |what: String, hint: &str| wrong(path, line, what, hint);
     if entry.archive.as_ref().is_some_and(|archive| archive.url.is_some()) {
         let what = format!("{} is had from an address, where a step has no network", entry.name);
         return Err(err(what, "take it from the registry, or keep it in the project and name its path"));

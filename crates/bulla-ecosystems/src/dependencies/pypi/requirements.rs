@@ -32,9 +32,10 @@ pub(super) fn read(files: &dyn Files, path: &CleanPath, pythons: Pythons) -> Res
         rules: Rules::default(),
         remarks: Vec::new(),
         indexes: Vec::new(),
+        commits: Vec::new(),
     };
     reader.file(path, false, path, 0)?;
-    let Reader { found, rules, remarks, indexes, .. } = reader;
+    let Reader { found, rules, remarks, indexes, commits, .. } = reader;
     let mut packages: Vec<Package> = Vec::with_capacity(found.len());
     let mut seen: BTreeMap<String, Vec<(String, usize)>> = BTreeMap::new();
     for Found { mut package, marker, at } in found {
@@ -53,7 +54,12 @@ pub(super) fn read(files: &dyn Files, path: &CleanPath, pythons: Pythons) -> Res
         entries.push((marker, packages.len()));
         packages.push(package);
     }
-    Ok(Reading { remarks, indexes, ..Reading::of(packages, pythons) })
+    let mut reading = Reading { remarks, indexes, ..Reading::of(packages, pythons) };
+    for FoundCommit { package, url, commit, at, line } in commits {
+        let taken = reading.take_commit(&package, &url, &commit, line);
+        taken.map_err(|what| wrong(&at, line, what, package::ONE_COMMIT))?;
+    }
+    Ok(reading)
 }
 
 /// Adds what another entry of the same version allows.
@@ -69,6 +75,15 @@ struct Found {
     /// The marker as text: entries of one package differ in it.
     marker: String,
     at: CleanPath,
+}
+
+/// A package at a commit of a git repository.
+struct FoundCommit {
+    package: String,
+    url: String,
+    commit: String,
+    at: CleanPath,
+    line: u32,
 }
 
 /// Which packages may be had as wheels, and which as sources.
@@ -121,6 +136,7 @@ struct Reader<'a> {
     rules: Rules,
     remarks: Vec<String>,
     indexes: Vec<Url>,
+    commits: Vec<FoundCommit>,
 }
 
 impl Reader<'_> {
@@ -167,9 +183,7 @@ impl Reader<'_> {
             Address::Name => {}
             _ if constrains => return Ok(()),
             Address::Local => return Ok(()),
-            Address::Vcs => {
-                return err(format!("`{}` is had from version control, which has no hash", cut(text)), BY_NAME);
-            }
+            Address::Vcs => return self.version_control(path, line, text),
             Address::Url => {
                 return err(format!("`{}` is had from an address, where a step has no network", cut(text)), BY_NAME);
             }
@@ -219,12 +233,7 @@ impl Reader<'_> {
             "--require-hashes" | "--pre" | "--prefer-binary" | "--use-feature" => Ok(()),
             // A folder of the project, which the client reads itself.
             "-e" | "--editable" if matches!(address(value), Address::Local | Address::Name) => Ok(()),
-            "-e" | "--editable" => Err(wrong(
-                path,
-                line,
-                format!("`{}` is had from version control, which has no hash", cut(value)),
-                BY_NAME,
-            )),
+            "-e" | "--editable" => self.version_control(path, line, value),
             "--no-index" => {
                 let what = "`--no-index` makes pip ask no registry at all".to_owned();
                 Err(wrong(
@@ -236,6 +245,46 @@ impl Reader<'_> {
             }
             _ => Err(wrong(path, line, format!("the option `{}` is not known", cut(option)), "")),
         }
+    }
+
+    /// Takes `NAME @ git+URL@COMMIT#subdirectory=… ; MARKER` and `git+URL@COMMIT#egg=NAME` (pip documentation, "VCS Support").
+    fn version_control(&mut self, path: &CleanPath, line: u32, text: &str) -> Result<(), LockFileError> {
+        let err = |what: String, hint: &str| Err(wrong(path, line, what, hint));
+        // A marker and options stand behind a space (PEP 508).
+        let (text, marker) = text.split_once(" ;").unwrap_or((text, ""));
+        let text = text.split(" -").next().unwrap_or(text).trim();
+        if !marker.trim().is_empty() {
+            let read = Marker::parse(marker.trim()).map_err(|what| wrong(path, line, what, ""))?;
+            if !read.may_hold(self.pythons) {
+                return Ok(());
+            }
+        }
+        let (name, target) = match text.split_once('@') {
+            Some((name, target)) if !name.contains(':') => (Some(name.trim()), target.trim()),
+            _ => (None, text),
+        };
+        let Some(address) = target.strip_prefix("git+") else {
+            let what = format!("`{}` is had from version control that is not git, which has no hash", cut(text));
+            return err(what, BY_NAME);
+        };
+        let (address, fragment) = address.split_once('#').unwrap_or((address, ""));
+        let egg = fragment.split('&').find_map(|pair| pair.strip_prefix("egg="));
+        let name = name.and_then(|name| name.split('[').next()).or(egg).unwrap_or_default().trim();
+        if name.is_empty() {
+            return err(format!("`{}` does not say which package it is", cut(text)), "write `NAME @ git+URL@COMMIT`");
+        }
+        // What stands behind the last `@` of the path; one before it is a login.
+        let path_begins = address.find("://").and_then(|at| address[at + 3..].find('/').map(|slash| at + 3 + slash));
+        let at = path_begins.and_then(|begin| address[begin..].rfind('@').map(|at| begin + at));
+        let (url, commit) = at.map_or((address, ""), |at| (&address[..at], &address[at + 1..]));
+        self.commits.push(FoundCommit {
+            package: name.to_owned(),
+            url: url.to_owned(),
+            commit: commit.to_owned(),
+            at: path.clone(),
+            line,
+        });
+        Ok(())
     }
 
     /// Reads `NAME[EXTRA]==VERSION ; MARKER --hash=…`; `None` for what is not needed here.

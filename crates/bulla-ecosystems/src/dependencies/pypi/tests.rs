@@ -247,9 +247,17 @@ fn what_pins_nothing_is_named_with_its_line_and_the_way_out() {
         ("flask==3.0.0 --hash=md5:00".to_owned(), 1, "the algorithm `md5` cannot pin anything"),
         (format!("flask==3.0.0 --hash=sha256:{}", &a[1..]), 1, "is no hash of its algorithm"),
         ("flask==3.0.0 \\\n".to_owned(), 1, "has no hash"),
-        ("\ngit+https://git.example/x@v1#egg=x\n".to_owned(), 2, "had from version control"),
-        ("x @ git+ssh://git@git.example/x".to_owned(), 1, "had from version control"),
-        ("-e git+https://git.example/x".to_owned(), 1, "had from version control"),
+        ("\ngit+https://git.example/x@v1#egg=x\n".to_owned(), 2, "is named with `v1`, which is no whole commit"),
+        ("x @ git+ssh://git@git.example/x".to_owned(), 1, "which is no whole commit"),
+        ("-e git+https://git.example/x".to_owned(), 1, "does not say which package it is"),
+        ("x @ hg+https://hg.example/x".to_owned(), 1, "version control that is not git"),
+        ("git@git.example:x/y.git".to_owned(), 1, "version control that is not git"),
+        (format!("x @ git+https://me:word@git.example/x@{}", &a[..40]), 1, "has a login in it"),
+        (
+            format!("x @ git+https://git.example/x@{}\ny @ git+https://git.example/x@{}", &a[..40], "b".repeat(40)),
+            2,
+            "another commit of the git repository",
+        ),
         (format!("https://files.example/x-1.0.zip --hash=sha256:{a}"), 1, "had from an address"),
         (format!("x @ https://files.example/x-1.0.zip --hash=sha256:{a}"), 1, "had from an address"),
         ("-r ../outside.txt".to_owned(), 1, "`../outside.txt` is not in the source"),
@@ -399,7 +407,8 @@ fn pylock_is_read() {
         ("x = 1".to_owned(), "it has no `lock-version`"),
         (text.replace("sys_platform == 'linux'", "sys_platform == 'darwin'"), "it is for other environments"),
         (text.replace("marker = \"sys_platform == 'win32'\"", ""), "has no hash that can pin it"),
-        (format!("{text}{vcs}"), "x is had from version control"),
+        (format!("{text}{vcs}"), "is named with `0`, which is no whole commit"),
+        (format!("{text}{}", vcs.replace("git\"", "hg\"")), "x is had from version control that is not git"),
     ] {
         let error = read("pylock.toml", &text).expect_err(expected);
         assert!(error.to_string().contains(expected), "{error}");
