@@ -11,7 +11,8 @@ use crate::{
     policy::{Facts, non_root},
     predicate::is_meant,
     provenance::{PROVENANCE, Provenance},
-    verify::{About, Assessed, Verdict},
+    reproduction,
+    verify::{About, Assessed, Claim, Verdict},
 };
 
 /// The most packages that an answer names.
@@ -92,9 +93,9 @@ pub fn answer(assessed: &[Assessed], facts: &Facts) -> Vec<Item> {
         ground.copied(),
         ground.user(),
         ground.stated("vulnerabilities", "a scan refers to it"),
-        ground.stated("sbom", "a list refers to it"),
+        ground.listed(),
         ground.signed(),
-        ground.stated("provenance", "provenance refers to it"),
+        ground.made(),
         nothing("no statement of a review refers to it"),
         nothing("no entry of a log refers to it"),
     ];
@@ -242,6 +243,28 @@ impl Ground<'_> {
         }
     }
 
+    /// A list is as good as it is true: it was held against the layers where those are at hand.
+    fn listed(&self) -> Known {
+        let (answer, evidence) = self.stated("sbom", "a list refers to it");
+        let of_list = |claim: &&Claim| claim.subject == self.facts.image && matches!(claim.about, About::Consistent(_));
+        let held: Vec<&Claim> = self.assessed.iter().map(|one| &one.claim).filter(of_list).collect();
+        if let Some(other) = held.iter().find(|claim| claim.verdict == Verdict::Failed) {
+            return (Answer::No, format!("a list refers to it that is not as the image is: {}", other.detail));
+        }
+        match held.iter().any(|claim| matches!(claim.verdict, Verdict::Proven | Verdict::Asserted)) {
+            true => (answer, format!("{evidence}, and is as the image is")),
+            false => (answer, evidence),
+        }
+    }
+
+    fn made(&self) -> Known {
+        let (answer, evidence) = self.stated("provenance", "provenance refers to it");
+        match reproduction::of(self.assessed, &self.facts.image) {
+            Some((who, Verdict::Proven)) => (answer, format!("{evidence}; {who} made it again, with the same digest")),
+            _ => (answer, evidence),
+        }
+    }
+
     fn signed(&self) -> Known {
         let signatures = self.assessed.iter().map(|one| &one.claim).filter(|claim| claim.about == About::Signature);
         let of_image = || signatures.clone().filter(|claim| claim.subject == self.facts.image);
@@ -271,7 +294,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{Subject, policy::PlatformFacts, verify::Claim};
+    use crate::{Subject, policy::PlatformFacts};
 
     const LIST: &str = "https://spdx.dev/Document";
 
@@ -378,5 +401,29 @@ mod tests {
         assert_eq!((tools("gcc")[6], tools("libc6")[6], tools("libc6")[10]), (Answer::No, Answer::Yes, Answer::Yes));
         let cyclonedx = json!({"components": [{"purl": "pkg:deb/debian/binutils@1"}]});
         assert_eq!(answers(&[assessed("https://cyclonedx.org/bom", cyclonedx, Verdict::Asserted)], "1")[6], Answer::No);
+    }
+
+    #[test]
+    fn a_list_that_is_not_as_the_image_is_answers_no_and_a_reproduction_is_told() {
+        let list = || assessed(LIST, json!({"spdxVersion": "SPDX-2.3"}), Verdict::Proven);
+        let held = |verdict| {
+            let mut one = assessed(LIST, Value::Null, verdict);
+            (one.claim.about, one.statement) = (About::Consistent(LIST.to_owned()), None);
+            one
+        };
+        let told = |verdict| answer(&[list(), held(verdict)], &facts("1")).remove(10);
+        assert_eq!(told(Verdict::Failed).answer, Answer::No);
+        let good = told(Verdict::Proven);
+        assert_eq!((good.answer, good.evidence.ends_with("and is as the image is")), (Answer::Yes, true));
+        let unseen = told(Verdict::NotChecked);
+        assert_eq!((unseen.answer, unseen.evidence.contains("as the image is")), (Answer::Yes, false));
+        let again = json!({"verifier": {"id": "urn:x:again"}, "properties": ["BULLA_REPRODUCED"]});
+        for (verdict, is_told) in [(Verdict::Proven, true), (Verdict::Asserted, false)] {
+            let pieces = [
+                assessed(PROVENANCE, provenance(&["user"]), Verdict::Proven),
+                assessed(reproduction::RESULT, again.clone(), verdict),
+            ];
+            assert_eq!(answer(&pieces, &facts("1"))[12].evidence.contains("urn:x:again made it again"), is_told);
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! [`sbom`] makes lists of it; [`provenance`] says what was built of what. A [`key`] signs a statement into a [`bundle`], which a [`carrier`] brings beside
 //! the image; [`verify`] says what all of it proves.
 
+pub mod admission;
 pub mod bundle;
 pub mod carrier;
 pub mod checklist;
@@ -19,10 +20,12 @@ pub mod licence;
 pub mod policy;
 pub mod predicate;
 pub mod provenance;
+pub mod reproduction;
 pub mod resource;
 pub mod sbom;
 pub mod simple;
 pub mod statement;
+pub mod summary;
 pub mod trace;
 pub mod verify;
 

@@ -4,7 +4,7 @@
 pub const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
 /// The short names of types, as cosign has them.
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 9] = [
     ("slsaprovenance1", SLSA_PROVENANCE),
     ("slsaprovenance02", "https://slsa.dev/provenance/v0.2"),
     ("spdxjson", "https://spdx.dev/Document"),
@@ -12,7 +12,8 @@ const NAMES: [(&str, &str); 8] = [
     ("vuln", "https://cosign.sigstore.dev/attestation/vuln/v1"),
     ("openvex", "https://openvex.dev/ns"),
     ("testresult", "https://in-toto.io/attestation/test-result/v0.1"),
-    ("vsa", "https://slsa.dev/verification_summary/v1"),
+    ("vsa", crate::summary::SUMMARY),
+    ("svr", crate::reproduction::RESULT),
 ];
 
 /// What a group of types is asked for by, and what their names begin with.
@@ -39,6 +40,19 @@ pub fn is_meant(word: &str, predicate_type: &str) -> bool {
     match GROUPS.iter().find(|(group, _)| *group == word) {
         Some((_, beginnings)) => beginnings.iter().any(|beginning| predicate_type.starts_with(beginning)),
         None => of_name(word) == Some(predicate_type),
+    }
+}
+
+/// Gives the types that a word asks for, the most usual first: of a group those that it has today.
+pub fn usual(word: &str) -> Vec<&str> {
+    match word {
+        "provenance" => vec![SLSA_PROVENANCE],
+        "sbom" => vec!["https://spdx.dev/Document", "https://cyclonedx.org/bom"],
+        "vulnerabilities" => {
+            vec!["https://in-toto.io/attestation/vulns/v0.2", "https://cosign.sigstore.dev/attestation/vuln/v1"]
+        }
+        "vex" => vec!["https://openvex.dev/ns"],
+        word => of_name(word).into_iter().collect(),
     }
 }
 

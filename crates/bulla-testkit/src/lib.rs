@@ -6,6 +6,7 @@ pub mod authority;
 pub mod cache;
 pub mod cosign;
 pub mod crates;
+pub mod cue;
 pub mod debian;
 pub mod disk;
 pub mod docker;
@@ -39,7 +40,7 @@ pub use npm::{NpmPackage, NpmRegistry};
 pub use project::Project;
 pub use python::{PythonIndex, PythonPackage};
 pub use registry::{FakeRegistry, RegistryFault};
-pub use sbom::SbomTools;
+pub use sbom::{SbomTools, sarif_schema};
 pub use verdaccio::Verdaccio;
 
 /// Says why real package managers are not run now: they take minutes of a processor, and are run where `BULLA_CLIENTS` is set.

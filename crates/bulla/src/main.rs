@@ -26,6 +26,9 @@ fn main() -> std::process::ExitCode {
     if secret::intercept() {
         return std::process::ExitCode::SUCCESS;
     }
+    if let Some(code) = ops::rules::intercept() {
+        return code;
+    }
     limit::raise_open_files();
     cli::main()
 }

@@ -3,7 +3,7 @@
 use bulla_model::Epoch;
 use serde_json::Value;
 
-use super::{DAY, Exception, Facts, Policy, Rule};
+use super::{DAY, Exception, Expression, Facts, Policy, Rule, base, build};
 use crate::{
     image::shown,
     predicate,
@@ -15,7 +15,7 @@ const AHEAD: u64 = 600;
 
 impl Policy {
     /// Says of each rule of the policy whether the image holds it. What is required to be proven is not among them:
-    /// [`crate::verify::require`] has that. A rule that is not held and excepted is asserted: by the owner of the exception.
+    /// [`crate::verify::require`] has that; nor are expressions. A rule that is not held and excepted is asserted: by the owner of the exception.
     pub fn judge(&self, facts: &Facts, assessed: &[Assessed]) -> Vec<Claim> {
         let provenance = || self.provenance(assessed);
         let mut found = Vec::new();
@@ -25,16 +25,45 @@ impl Policy {
         if !self.sources.is_empty() {
             found.push((Rule::Source, provenance().and_then(|all| source(&all, &self.sources))));
         }
+        if !self.bases.is_empty() {
+            found.push((Rule::Base, provenance().and_then(|all| base::held(&all, &self.bases))));
+        }
+        if self.no_refusals {
+            found.push((Rule::NoRefusals, provenance().and_then(|all| build::no_refusals(&all))));
+        }
+        if self.compared {
+            found.push((Rule::Compared, provenance().and_then(|all| build::compared(&all))));
+        }
+        if self.untainted {
+            found.push((Rule::Untainted, provenance().and_then(|all| build::untainted(&all))));
+        }
+        if self.consistent {
+            found.push((Rule::ConsistentSbom, build::consistent(facts, assessed, &self.forms)));
+        }
+        if let Some(most) = self.unowned {
+            found.push((Rule::Unowned, build::unowned(facts, assessed, &self.forms, most)));
+        }
         if self.non_root {
             found.push((Rule::NonRoot, non_root(facts)));
         }
         if let Some(most) = self.max_age {
             found.push((Rule::MaxAge, age(facts, most)));
         }
-        found.into_iter().map(|(rule, held)| self.claim(facts, rule, held)).collect()
+        found.into_iter().map(|(rule, held)| self.claim(facts, &rule, held)).collect()
     }
 
-    fn claim(&self, facts: &Facts, rule: Rule, held: Result<String, String>) -> Claim {
+    /// Says whether an image holds an expression of the policy, by what it gave: whether it is so, or why that cannot be told. What cannot be told
+    /// is not held.
+    pub fn judge_expression(&self, facts: &Facts, rule: &Expression, gave: Result<bool, String>) -> Claim {
+        let held = match gave {
+            Ok(true) => Ok(format!("it is so: {}", shown(&rule.text))),
+            Ok(false) => Err(rule.message.clone()),
+            Err(why) => Err(format!("{}: `{}` gives no answer: {}", rule.at, shown(&rule.text), shown(&why))),
+        };
+        self.claim(facts, &Rule::Named(rule.name.clone()), held)
+    }
+
+    fn claim(&self, facts: &Facts, rule: &Rule, held: Result<String, String>) -> Claim {
         let about = About::Rule(rule.word().to_owned());
         let claim = |verdict, detail, advice: Option<String>| Claim {
             subject: facts.image,
@@ -49,7 +78,7 @@ impl Policy {
             Ok(detail) => return claim(Verdict::Proven, detail, None),
             Err(why) => why,
         };
-        let mine = |one: &&Exception| one.rule == rule && one.image.is_none_or(|image| image == facts.image);
+        let mine = |one: &&Exception| one.rule == *rule && one.image.is_none_or(|image| image == facts.image);
         let exceptions = || self.exceptions.iter().filter(mine);
         if let Some(one) = exceptions().find(|one| !one.is_over(facts.now)) {
             let detail = format!("{why}; excepted by {} until {}: {}", one.owner, one.last_day(), one.reason);

@@ -2,19 +2,29 @@
 //!
 //! [`Policy::parse`] reads it; [`Policy::judge`] holds an image against it, of which the facts and the evidence are given. A rule that is not held
 //! may be excepted, by somebody who is named, with a reason and until a day.
+//!
+//! What no key says, an [`expression`] does, over [`variables()`]. It is a program, if a small one: whoever evaluates one bounds its time and memory, and gives
+//! what came out to [`Policy::judge_expression`].
 
+mod base;
+mod build;
+pub mod expression;
 mod judge;
+mod variables;
 mod written;
 
 use bulla_model::{Digest, Epoch, spec::SpecErrors};
 use serde::Serialize;
 
 pub(crate) use self::judge::non_root;
+pub use self::{expression::Expression, variables::variables};
 use crate::verify::{Form, require::Requirement};
 
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
+    /// What summaries call it.
+    pub uri: Option<String>,
     /// The files of the public keys that may sign, relative to the policy's folder; none where the command names them.
     pub keys: Vec<String>,
     /// The forms that evidence may have.
@@ -25,26 +35,53 @@ pub struct Policy {
     pub builders: Vec<String>,
     /// What the image may be built from, by the beginning of its URI; none where anything may.
     pub sources: Vec<String>,
+    /// The images that it may stand on: repositories, with a tag or a digest where one is meant; none where any may be.
+    pub bases: Vec<String>,
+    /// Whether no step may have tried what it was not given.
+    pub no_refusals: bool,
+    /// Whether it must have been made twice, with the same result.
+    pub compared: bool,
+    /// Whether nothing of it may stand on what a cache had.
+    pub untainted: bool,
+    /// Whether a list of what it is made of must be proven, and as the image is.
+    pub consistent: bool,
+    /// How many of its files may have no owner.
+    pub unowned: Option<u64>,
     /// Whether no image may run as root.
     pub non_root: bool,
     /// How old an image may be, in seconds.
     pub max_age: Option<u64>,
+    /// What no key says.
+    pub rules: Vec<Expression>,
     /// What is excepted.
     pub exceptions: Vec<Exception>,
 }
 
 /// A rule that an image may be held against beside what has to be proven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// Provenance is of a builder that is named.
     Builder,
     /// Provenance names a source that is named.
     Source,
+    /// It stands on no image but those that are named.
+    Base,
+    /// No step tried what it was not given.
+    NoRefusals,
+    /// It was made twice, with the same result.
+    Compared,
+    /// Nothing of it stands on what a cache had.
+    Untainted,
+    /// A list of what it is made of is proven, and as the image is.
+    ConsistentSbom,
+    /// Its files have owners.
+    Unowned,
     /// It runs as another user than root.
     NonRoot,
     /// It was made not too long ago.
     MaxAge,
+    /// An expression of the policy, by its name.
+    Named(String),
 }
 
 /// The leave not to hold a rule.
@@ -96,7 +133,8 @@ impl Policy {
     /// # Errors
     /// All the mistakes that were found, with their places.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, SpecErrors> {
-        bulla_model::spec::read_keys::<written::PolicyKeys>(name, bytes).map(written::PolicyKeys::policy)
+        let keys = bulla_model::spec::read_checked(name, bytes, written::PolicyKeys::mistakes)?;
+        Ok(keys.policy(name, bytes))
     }
 }
 
@@ -113,14 +151,41 @@ impl Exception {
 }
 
 impl Rule {
+    /// The rules that have a key of their own.
+    pub const KEYS: [Self; 10] = [
+        Self::Builder,
+        Self::Source,
+        Self::Base,
+        Self::NoRefusals,
+        Self::Compared,
+        Self::Untainted,
+        Self::ConsistentSbom,
+        Self::Unowned,
+        Self::NonRoot,
+        Self::MaxAge,
+    ];
+
     /// Gives its name, as it is written.
-    pub const fn word(self) -> &'static str {
+    pub fn word(&self) -> &str {
         match self {
             Self::Builder => "builder",
             Self::Source => "source",
+            Self::Base => "base",
+            Self::NoRefusals => "no-refusals",
+            Self::Compared => "compared",
+            Self::Untainted => "untainted",
+            Self::ConsistentSbom => "consistent-sbom",
+            Self::Unowned => "unowned",
             Self::NonRoot => "non-root",
             Self::MaxAge => "max-age",
+            Self::Named(name) => name,
         }
+    }
+}
+
+impl Serialize for Rule {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
     }
 }
 

@@ -50,7 +50,17 @@ fn a_policy_is_read_whole_and_its_mistakes_have_their_lines() {
         ("non-root: true", "non-root: yes", 9, "true"),
         ("90d", "90", 10, "an age"),
         ("90d", "99999999999999999999d", 10, "an age"),
-        ("rule: non-root", "rule: signature", 12, "a rule"),
+        ("rule: non-root", "rule: signature", 12, "is no rule: there are builder, source"),
+        ("rule: non-root", "rule: Non Root", 12, "the name of a rule"),
+        (
+            "image:\n",
+            "rules:\n  - {name: unowned, expression: 'true', message: x}\nimage:\n",
+            9,
+            "the name of another rule",
+        ),
+        ("image:\n", "rules:\n  - {name: mine, expression: 'image.', message: x}\nimage:\n", 9, "no expression in CEL"),
+        ("image:\n", "sbom: {unowned: none}\nimage:\n", 8, "none"),
+        ("  sources:", "  bases: [node]\n  sources:", 7, "HOST/REPOSITORY"),
         ("owner: team@example.org", "owner: ''", 13, "a few words"),
         ("2026-12-31", "2026-12-32", 15, "the last day"),
         ("2026-12-31", "soon", 15, "the last day"),
@@ -157,4 +167,153 @@ fn an_exception_holds_for_its_rule_and_image_until_its_last_day() {
     }
     let claims = policy(&text).judge(&facts("0", RECENT, NOW), &[]);
     assert!(claims[0].detail.contains("team@example.org") && claims[0].detail.contains("below 1024"), "{claims:?}");
+}
+
+/// Provenance with what was enforced and seen, and what was used.
+fn built(run: Value, used: Value) -> Value {
+    let mut built = provenance("https://example.org/builder", "git+https://example.org/shop");
+    let digest = Digest::of("x").hex();
+    built["buildDefinition"]["externalParameters"] =
+        json!({"spec": {"digest": {"sha256": digest}}, "lock": {"digest": {"sha256": digest}}, "platforms": []});
+    built["buildDefinition"]["internalParameters"] = json!({"epoch": "", "formats": {}, "steps": []});
+    built["buildDefinition"]["resolvedDependencies"] = used;
+    built["runDetails"]["metadata"] = json!({"invocationId": "i", "startedOn": "", "finishedOn": ""});
+    built["runDetails"]["byproducts"] = json!([{"uri": "urn:bulla:run:1", "annotations": run}]);
+    built
+}
+
+fn seen(refusals: u64, compared: bool, tainted: bool) -> Value {
+    let isolation = json!({"namespaces": [], "filter": "", "limits": "", "overlay": true, "capabilities": 0});
+    let step = json!({"step": "build/1", "cached": false, "refusals": refusals, "isolation": isolation});
+    json!({"tainted": tainted, "compared": compared, "steps": [step]})
+}
+
+#[test]
+fn what_a_build_did_is_held_against_the_policy() {
+    let [one, two] = keys();
+    use Verdict::{Failed, Proven};
+    let text = "policy: 1\nprovenance: {no-refusals: true, compared: true, untainted: true}\n";
+    let check = |pieces: &[Assessed]| -> Vec<Verdict> {
+        verdicts(text, &facts("1", RECENT, NOW), pieces).into_iter().map(|(_, verdict)| verdict).collect()
+    };
+    let of = |run: Value| assessed(built(run, json!([])), &one, false);
+    assert_eq!(check(&[of(seen(0, true, false))]), [Proven; 3]);
+    assert_eq!(check(&[of(seen(1, true, false))]), [Failed, Proven, Proven]);
+    assert_eq!(check(&[of(seen(0, false, true))]), [Proven, Failed, Failed]);
+    // Another invocation made the same image without comparing it; what the one has seen is true of it, what the other found too.
+    assert_eq!(check(&[of(seen(0, true, false)), of(seen(3, false, true))]), [Failed, Proven, Failed]);
+    // What does not say it, or what a key that is not named signed, says nothing.
+    assert_eq!(check(&[assessed(provenance("x:y", "x:z"), &one, false)]), [Failed; 3]);
+    assert_eq!(check(&[assessed(built(seen(0, true, false), json!([])), &two, false)]), [Failed; 3]);
+}
+
+#[test]
+fn bases_are_named_by_repository_tag_and_digest() {
+    let [one, _] = keys();
+    let digest = Digest::of("base");
+    let named =
+        |purl: String| json!({"uri": purl, "digest": {"sha256": digest.hex()}, "annotations": {"kind": "base"}});
+    let oci =
+        named(format!("pkg:oci/node@sha256%3A{}?repository_url=registry.example%2Fbase%2Fnode&tag=22", digest.hex()));
+    let docker =
+        json!({"uri": format!("pkg:docker/library/node@22?digest=sha256:{}&platform=linux%2Famd64", digest.hex())});
+    let loose = json!({"uri": "pkg:docker/library/node@22"});
+    let held = |bases: &str, used: Value| {
+        let text = format!("policy: 1\nprovenance: {{bases: [{bases}]}}\n");
+        let claims =
+            policy(&text).judge(&facts("1", RECENT, NOW), &[assessed(built(seen(0, true, false), used), &one, false)]);
+        (claims[0].verdict == Verdict::Proven, claims[0].detail.clone())
+    };
+    let exact = format!("\"registry.example/base/node@{digest}\"");
+    for good in [
+        "registry.example/base/node",
+        "\"registry.example/base/node:22\"",
+        &exact,
+        "registry.example/x, registry.example/base/node",
+    ] {
+        assert!(held(good, json!([oci])).0, "{good}");
+    }
+    assert!(held("docker.io/library/node", json!([docker, oci])).1.contains("registry.example/base/node:22`"));
+    assert!(held("docker.io/library/node, registry.example/base/node", json!([docker, oci])).0);
+    let other = format!("\"registry.example/base/node@{}\"", Digest::of("other"));
+    for bad in [
+        "registry.example/base/nod",
+        "registry.example/base",
+        "\"registry.example/base/node:21\"",
+        &other,
+        "evil.example/base/node",
+    ] {
+        assert!(!held(bad, json!([oci])).0, "{bad}");
+    }
+    assert!(held("docker.io/library/node", json!([loose])).1.contains("no digest"));
+    assert!(held("registry.example/base/node", json!([{"uri": "pkg:deb/debian/gcc@1"}])).1.contains("no image"));
+    let layout = json!({"name": "./base", "annotations": {"kind": "base"}, "digest": {"sha256": digest.hex()}});
+    assert!(!held("registry.example/base/node", json!([layout])).0, "one of no registry");
+}
+
+#[test]
+fn expressions_give_true_false_or_a_reason() {
+    let [one, two] = keys();
+    let pieces = [
+        assessed(built(seen(0, true, false), json!([])), &one, false),
+        assessed(provenance("https://evil.example", "x:y"), &two, false),
+    ];
+    let seen = variables(&facts("65532", RECENT, NOW), &pieces, &[Form::Bundle]);
+    let gives = |text: &str| expression::evaluate(text, &seen);
+    for text in [
+        "provenance.size() == 1",
+        "provenance[0].runDetails.builder.id == 'https://example.org/builder'",
+        "claims.exists(c, c.verdict == 'not-checked')",
+        "image.platforms[0].user == '65532' && now == 1795824000",
+        "has(image.digest) && !has(image.name)",
+        "sbom == [] && statements == []",
+    ] {
+        assert_eq!(gives(text), Ok(true), "{text}");
+    }
+    assert_eq!(gives("provenance.size() == 2"), Ok(false));
+    for (text, says) in [("image.name == ''", "No such key"), ("now", "neither true"), ("x", "Undeclared")] {
+        assert!(gives(text).is_err_and(|why| why.contains(says)), "{text}");
+    }
+    // The form that does not count is not seen.
+    assert_eq!(variables(&facts("1", RECENT, NOW), &pieces, &[Form::Legacy])["provenance"], json!([]));
+    let rule =
+        Expression { name: "mine".into(), at: "policy.yaml:3".into(), text: "x".into(), message: "not mine".into() };
+    let judge = |gave| policy("policy: 1\n").judge_expression(&facts("1", RECENT, NOW), &rule, gave);
+    assert_eq!((judge(Ok(true)).verdict, judge(Ok(false)).verdict), (Verdict::Proven, Verdict::Failed));
+    assert_eq!(judge(Ok(false)).detail, "not mine");
+    let unknown = judge(Err("why".into()));
+    assert_eq!(
+        (unknown.verdict, unknown.detail.as_str()),
+        (Verdict::Failed, "policy.yaml:3: `x` gives no answer: why")
+    );
+    // It is excepted by its name.
+    let excepted = policy(
+        "policy: 1\nrules:\n  - {name: mine, expression: x, message: m}\nexceptions:\n  - {rule: mine, owner: a, reason: b, until: 2026-12-31}\n",
+    );
+    assert_eq!(excepted.rules[0].at, "policy.yaml:3");
+    assert_eq!(excepted.judge_expression(&facts("1", RECENT, NOW), &rule, Ok(false)).verdict, Verdict::Asserted);
+}
+
+#[test]
+fn hostile_expressions_are_refused_before_they_are_read() {
+    use expression::{ExpressionError, MAX_EXPRESSION, check};
+    assert_eq!(check(&"1".repeat(MAX_EXPRESSION + 1)), Err(ExpressionError::Long(MAX_EXPRESSION + 1)));
+    for deep in [
+        "(".repeat(1000),
+        format!("{}1{}", "[".repeat(900), "]".repeat(900)),
+        "!".repeat(1000),
+        "-".repeat(500),
+        "x?".repeat(900).replace('x', ""),
+    ] {
+        assert_eq!(check(&deep), Err(ExpressionError::Deep), "{}", &deep[..8]);
+    }
+    for wrong in ["", "a b", "1 +", "'", "a.", "\u{0}", "{'a': 1, ", "\u{202e}"] {
+        assert!(matches!(check(wrong), Err(ExpressionError::Syntax { .. })), "{wrong}");
+    }
+    // Long and flat is read.
+    for flat in
+        ["a.b".to_owned() + &".c".repeat(90), "1".to_owned() + &" + 1".repeat(90), "[1]".to_owned() + &"[0]".repeat(90)]
+    {
+        let _ = check(&flat);
+    }
 }

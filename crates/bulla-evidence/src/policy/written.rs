@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use bulla_model::{Digest, Epoch};
+use bulla_model::{
+    Digest, Epoch,
+    spec::{At, Mistake},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{self, Visitor},
 };
 
-use super::{Exception, Policy, Rule};
+use super::{Exception, Expression, Policy, Rule, base, expression};
 use crate::verify::{Form, require::Requirement};
 
 #[derive(Deserialize)]
@@ -16,6 +19,8 @@ use crate::verify::{Form, require::Requirement};
 pub(super) struct PolicyKeys {
     #[serde(rename = "policy")]
     _version: Version,
+    #[serde(default)]
+    uri: Option<Uri>,
     #[serde(default)]
     keys: Vec<KeyFile>,
     #[serde(default = "both")]
@@ -27,16 +32,45 @@ pub(super) struct PolicyKeys {
     #[serde(default)]
     image: ImageKeys,
     #[serde(default)]
+    sbom: SbomKeys,
+    #[serde(default)]
+    rules: Vec<RuleKeys>,
+    #[serde(default)]
     exceptions: Vec<ExceptionKeys>,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "the keys of `provenance`")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "the keys of `provenance`")]
 struct ProvenanceKeys {
     #[serde(default)]
     builders: Vec<Uri>,
     #[serde(default)]
     sources: Vec<Uri>,
+    #[serde(default)]
+    bases: Vec<BaseWord>,
+    #[serde(default)]
+    no_refusals: bool,
+    #[serde(default)]
+    compared: bool,
+    #[serde(default)]
+    untainted: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "the keys of `sbom`")]
+struct SbomKeys {
+    #[serde(default)]
+    consistent: bool,
+    #[serde(default)]
+    unowned: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "the keys of a rule")]
+struct RuleKeys {
+    name: At<RuleName>,
+    expression: At<ExpressionText>,
+    message: Words,
 }
 
 #[derive(Default, Deserialize)]
@@ -51,7 +85,7 @@ struct ImageKeys {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the keys of an exception")]
 struct ExceptionKeys {
-    rule: RuleWord,
+    rule: At<RuleName>,
     #[serde(default)]
     image: Option<ImageDigest>,
     owner: Words,
@@ -100,7 +134,7 @@ scalar!(FormWord, Form, "`bundle` or `legacy`", |text| match text {
 scalar!(
     RequireWord,
     Requirement,
-    "content, signature, provenance, sbom, vulnerabilities, vex, a short name of a type, or its URI",
+    "content, signature, provenance, sbom, consistent-sbom, reproduced, vulnerabilities, vex, a short name of a type, or its URI",
     |text| text.parse().ok()
 );
 scalar!(Uri, String, "a URI", |text| {
@@ -115,8 +149,14 @@ scalar!(Age, u64, "an age such as 90d, 12h or 8w", |text| {
         .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok()?.checked_mul(seconds))?
 });
-scalar!(RuleWord, Rule, "a rule: builder, source, non-root or max-age", |text| {
-    [Rule::Builder, Rule::Source, Rule::NonRoot, Rule::MaxAge].into_iter().find(|rule| rule.word() == text)
+scalar!(RuleName, String, "the name of a rule: small letters, digits and `-`", |text| {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (text.starts_with(|c: char| c.is_ascii_lowercase()) && text.len() <= 64 && text.chars().all(plain))
+        .then(|| text.to_owned())
+});
+scalar!(ExpressionText, String, "an expression in CEL", |text| (!text.trim().is_empty()).then(|| text.to_owned()));
+scalar!(BaseWord, String, "an image as HOST/REPOSITORY, with a tag or a digest where one is meant", |text| {
+    base::is_named(text).then(|| text.to_owned())
 });
 scalar!(ImageDigest, Digest, "the digest of an image, sha256:…", |text| text.parse().ok());
 scalar!(Words, String, "a few words", |text| {
@@ -133,16 +173,72 @@ fn signature() -> Vec<RequireWord> {
     vec![RequireWord(Requirement::Signature)]
 }
 
+/// The most expressions of a policy.
+const MAX_RULES: usize = 64;
+
 impl PolicyKeys {
-    pub(super) fn policy(self) -> Policy {
+    /// Finds what is wrong with names and expressions.
+    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+        let mistake = |span: &std::ops::Range<usize>, message: String, help: &str| Mistake {
+            span: span.clone(),
+            message,
+            help: help.to_owned(),
+        };
+        let key = |name: &str| Rule::KEYS.into_iter().any(|rule| rule.word() == name);
+        let mut found = Vec::new();
+        for (index, rule) in self.rules.iter().enumerate() {
+            let name = &rule.name.value.0;
+            if index >= MAX_RULES {
+                found.push(mistake(&rule.name.span, format!("a policy has at most {MAX_RULES} rules"), ""));
+                break;
+            }
+            if key(name) || self.rules.iter().take(index).any(|other| other.name.value.0 == *name) {
+                found.push(mistake(
+                    &rule.name.span,
+                    format!("`{name}` is the name of another rule"),
+                    "write another name",
+                ));
+            }
+            if let Err(error) = expression::check(&rule.expression.value.0) {
+                found.push(mistake(&rule.expression.span, format!("it is no expression in CEL: {error}"), ""));
+            }
+        }
+        for one in &self.exceptions {
+            let name = &one.rule.value.0;
+            if !key(name) && !self.rules.iter().any(|rule| rule.name.value.0 == *name) {
+                let known = Rule::KEYS.map(|rule| rule.word().to_owned()).join(", ");
+                let message = format!("`{name}` is no rule: there are {known}, and those of `rules`");
+                found.push(mistake(&one.rule.span, message, "write the name of a rule"));
+            }
+        }
+        found
+    }
+
+    /// Gives what is meant; `name` and `bytes` are the file's.
+    pub(super) fn policy(self, name: &str, bytes: &[u8]) -> Policy {
+        let line = |start: usize| 1 + bytes.iter().take(start).filter(|byte| **byte == b'\n').count();
+        let expression = |keys: RuleKeys| Expression {
+            name: keys.name.value.0,
+            at: format!("{name}:{}", line(keys.expression.span.start)),
+            text: keys.expression.value.0,
+            message: keys.message.0,
+        };
         Policy {
+            uri: self.uri.map(|one| one.0),
             keys: self.keys.into_iter().map(|one| one.0).collect(),
             forms: self.forms.into_iter().map(|one| one.0).collect(),
             require: self.require.into_iter().map(|one| one.0).collect(),
             builders: self.provenance.builders.into_iter().map(|one| one.0).collect(),
             sources: self.provenance.sources.into_iter().map(|one| one.0).collect(),
+            bases: self.provenance.bases.into_iter().map(|one| one.0).collect(),
+            no_refusals: self.provenance.no_refusals,
+            compared: self.provenance.compared,
+            untainted: self.provenance.untainted,
+            consistent: self.sbom.consistent,
+            unowned: self.sbom.unowned,
             non_root: self.image.non_root,
             max_age: self.image.max_age.map(|one| one.0),
+            rules: self.rules.into_iter().map(expression).collect(),
             exceptions: self.exceptions.into_iter().map(ExceptionKeys::exception).collect(),
         }
     }
@@ -150,8 +246,10 @@ impl PolicyKeys {
 
 impl ExceptionKeys {
     fn exception(self) -> Exception {
+        let name = self.rule.value.0;
+        let key = Rule::KEYS.into_iter().find(|rule| rule.word() == name);
         Exception {
-            rule: self.rule.0,
+            rule: key.unwrap_or(Rule::Named(name)),
             image: self.image.map(|one| one.0),
             owner: self.owner.0,
             reason: self.reason.0,

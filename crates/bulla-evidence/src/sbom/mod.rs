@@ -7,6 +7,7 @@
 
 mod compose;
 mod cyclonedx;
+mod held;
 mod identity;
 mod overlay;
 mod spdx2;
@@ -20,7 +21,10 @@ use std::{
 
 use bulla_model::{Digest, Epoch, purl::Purl};
 
-pub use self::compose::compose;
+pub use self::{
+    compose::compose,
+    held::{Held, NoList, Stated},
+};
 use crate::licence::Licence;
 
 /// The version of this program, which the documents name as their tool.

@@ -256,7 +256,7 @@ fn file(at: usize, file: &File) -> Option<FileEntry<'_>> {
         comment: match &file.owner {
             Ownership::Component(_) => None,
             Ownership::Native(what) | Ownership::Exception(what) => Some(what),
-            Ownership::Unowned => Some("nothing is known to own it"),
+            Ownership::Unowned => Some(super::compose::NOBODY),
         },
     })
 }

@@ -179,7 +179,7 @@ impl Writer<'_> {
         match &file.owner {
             Ownership::Component(_) => {}
             Ownership::Native(what) | Ownership::Exception(what) => value["comment"] = what.clone().into(),
-            Ownership::Unowned => value["comment"] = "nothing is known to own it".into(),
+            Ownership::Unowned => value["comment"] = super::compose::NOBODY.into(),
         }
         Some(self.push(&identity::file(at), "software_File", value))
     }

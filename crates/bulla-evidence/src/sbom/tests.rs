@@ -12,7 +12,7 @@ fn path(text: &str) -> CleanPath {
     text.parse().expect("clean")
 }
 
-fn layer(files: &[(&str, &str)], gone: &[&str]) -> LayerContents {
+pub(super) fn layer(files: &[(&str, &str)], gone: &[&str]) -> LayerContents {
     let mut scanner = Scanner::new(inventory::Limits::default());
     for (at, text) in files {
         scanner.file(path(at), text.len() as u64, &mut text.as_bytes()).expect("memory");
@@ -21,7 +21,7 @@ fn layer(files: &[(&str, &str)], gone: &[&str]) -> LayerContents {
     scanner.finish()
 }
 
-fn status(names: &[&str]) -> String {
+pub(super) fn status(names: &[&str]) -> String {
     let one = |name: &&str| {
         format!(
             "Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1-1\nMaintainer: M <m@example.org>\nDepends: libc6, a\n\n"
@@ -30,7 +30,7 @@ fn status(names: &[&str]) -> String {
     names.iter().map(one).collect()
 }
 
-fn subject(layers: usize, built: bool) -> Subject {
+pub(super) fn subject(layers: usize, built: bool) -> Subject {
     Subject {
         name: "shop".into(),
         manifest: Digest::of("manifest"),
@@ -43,7 +43,7 @@ fn subject(layers: usize, built: bool) -> Subject {
     }
 }
 
-fn of(layers: &[LayerContents]) -> Bom {
+pub(super) fn of(layers: &[LayerContents]) -> Bom {
     compose(subject(layers.len(), false), layers, None)
 }
 
@@ -55,7 +55,7 @@ fn unowned(bom: &Bom) -> Vec<&str> {
     bom.files.iter().filter(|file| file.owner == Ownership::Unowned).map(|file| file.path.as_str()).collect()
 }
 
-fn debian() -> LayerContents {
+pub(super) fn debian() -> LayerContents {
     layer(
         &[
             ("etc/os-release", RELEASE),
@@ -141,7 +141,7 @@ fn the_innermost_package_owns_a_file() {
     assert_eq!(named(&bom, "a").needs.len(), 1);
 }
 
-fn built() -> (Vec<LayerContents>, bulla_model::ownership::Ownership) {
+pub(super) fn built() -> (Vec<LayerContents>, bulla_model::ownership::Ownership) {
     let layers = vec![layer(
         &[
             ("usr/bin/a", "a"),

@@ -3,13 +3,17 @@
 //! All of it is pure. Whoever gathers evidence gives each thing as a [`Piece`]; [`assess`] says what it proves of the thing that it lies beside, by
 //! the keys that are named; [`require`] says whether what is asked for is proven.
 
+mod consistent;
 mod piece;
 pub mod require;
 
 use bulla_model::Digest;
 use serde::Serialize;
 
-pub use self::piece::{Content, Piece, assess};
+pub use self::{
+    consistent::{Shown, consistency, is_list},
+    piece::{Content, Piece, assess},
+};
 use crate::{key::PublicKey, statement::Statement};
 
 /// How much is known of a claim. Only the first counts for what is asked for.
@@ -48,6 +52,8 @@ pub enum About {
     Signature,
     /// A statement of a type is made of it; its text is a stranger's where it is not proven.
     Statement(String),
+    /// A list of what it is made of is as the image is; with the list's type.
+    Consistent(String),
     /// Something whose kind nobody can tell.
     Unknown,
     /// A rule of a policy.

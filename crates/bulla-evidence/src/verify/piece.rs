@@ -59,7 +59,20 @@ pub enum Content {
     Unread(String),
 }
 
-const SIGN_IT: &str = "sign it: `bulla build --sign FILE`, or `bulla attest`";
+impl Content {
+    /// Gives the digest of its bytes, as a summary names what it stands on; `None` of what was not read.
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Bundle(bytes) | Self::Statement(bytes) => Some(Digest::of(bytes)),
+            Self::FileBundle { bundle, .. } => Some(Digest::of(bundle)),
+            Self::Document { payload, .. } => Some(Digest::of(payload)),
+            Self::Envelope { bytes, .. } => Some(Digest::of(bytes)),
+            Self::Unread(_) => None,
+        }
+    }
+}
+
+pub(super) const SIGN_IT: &str = "sign it: `bulla build --sign FILE`, or `bulla attest`";
 const NAME_KEY: &str = "if you trust whoever signed it, name their key by `--key FILE`";
 const FORGED: &str = "do not use it before you know who put this evidence there";
 const KEYLESS: &str = "signatures by certificates are not verified; ask for one by a key";

@@ -6,7 +6,7 @@ use bulla_model::Digest;
 use serde::Serialize;
 
 use super::{About, Assessed, Form, Verdict};
-use crate::predicate;
+use crate::{predicate, reproduction};
 
 /// Something that has to be proven.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,10 @@ pub enum Requirement {
     Content,
     /// A key that was named signed the image itself.
     Signature,
+    /// A list of what it is made of is proven, and is as the image is.
+    ConsistentSbom,
+    /// A key that was named signed that it was made again, and came out the same.
+    Reproduced,
     /// A key that was named signed a statement of a type, or of a group of types, about it.
     Statement(String),
 }
@@ -22,7 +26,7 @@ pub enum Requirement {
 /// Says why a text asks for nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{word}` is nothing that can be required: there are content, signature, {}, and types by their URI",
+    "`{word}` is nothing that can be required: there are content, signature, consistent-sbom, reproduced, {}, and types by their URI",
     predicate::words()
 )]
 pub struct NoRequirement {
@@ -59,6 +63,8 @@ impl FromStr for Requirement {
         match word {
             "content" => Ok(Self::Content),
             "signature" => Ok(Self::Signature),
+            "consistent-sbom" => Ok(Self::ConsistentSbom),
+            "reproduced" => Ok(Self::Reproduced),
             word if predicate::is_word(word) => Ok(Self::Statement(word.to_owned())),
             word => Err(NoRequirement { word: word.chars().take(200).collect() }),
         }
@@ -70,6 +76,8 @@ impl fmt::Display for Requirement {
         match self {
             Self::Content => f.write_str("content"),
             Self::Signature => f.write_str("signature"),
+            Self::ConsistentSbom => f.write_str("consistent-sbom"),
+            Self::Reproduced => f.write_str("reproduced"),
             Self::Statement(word) => f.write_str(word),
         }
     }
@@ -83,13 +91,14 @@ impl Requirement {
             assessed.iter().any(|one| {
                 let claim = &one.claim;
                 let form = any_form || claim.form.is_none_or(|form| forms.contains(&form));
-                claim.subject == *subject && claim.verdict == verdict && form && self.is_of(&claim.about)
+                claim.subject == *subject && claim.verdict == verdict && form && self.is_of(one)
             })
         };
         let everywhere = |verdict, any_form| {
             let platforms =
                 || !subjects.platforms.is_empty() && subjects.platforms.iter().all(|one| of(one, verdict, any_form));
-            of(&subjects.root, verdict, any_form) || matches!(self, Self::Statement(_)) && platforms()
+            of(&subjects.root, verdict, any_form)
+                || matches!(self, Self::Statement(_) | Self::ConsistentSbom) && platforms()
         };
         let met = everywhere(Verdict::Proven, false);
         let reason = if everywhere(Verdict::Proven, true) {
@@ -107,9 +116,11 @@ impl Requirement {
     }
 
     /// Says whether a claim is one of those that are asked for.
-    fn is_of(&self, about: &About) -> bool {
-        match (self, about) {
+    fn is_of(&self, one: &Assessed) -> bool {
+        match (self, &one.claim.about) {
             (Self::Content, About::Content) | (Self::Signature, About::Signature) => true,
+            (Self::ConsistentSbom, About::Consistent(_)) => true,
+            (Self::Reproduced, About::Statement(_)) => one.statement.as_ref().is_some_and(reproduction::says_so),
             (Self::Statement(word), About::Statement(kind)) => predicate::is_meant(word, kind),
             _ => false,
         }

@@ -50,6 +50,7 @@ pub use self::{
         Workspace, WorkspaceStore, folder_name, is_branch,
     },
 };
+pub use crate::yaml::At;
 use crate::{oci::BaseReference, path::CleanPath, platform::Platform, time::Epoch};
 
 /// Reads another document in the YAML of specs into a type, with the places of all mistakes: a policy is one. `name` is what errors call
@@ -61,6 +62,35 @@ pub fn read_keys<T: serde::de::DeserializeOwned>(name: &str, bytes: &[u8]) -> Re
     let text = evaluate::text_of(name, bytes)?;
     let keys = crate::yaml::Document::parse(text).map_err(|problem| vec![*problem]);
     keys.and_then(|document| document.read()).map_err(|problems| evaluate::File::new(name, text).errors(problems))
+}
+
+/// A mistake that whoever reads a document with [`read_checked`] found in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The bytes that it is about.
+    pub span: std::ops::Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: String,
+}
+
+/// Reads a document as [`read_keys`] does, and looks for further mistakes in what was read.
+///
+/// # Errors
+/// All the mistakes that were found.
+pub fn read_checked<T: serde::de::DeserializeOwned>(
+    name: &str,
+    bytes: &[u8],
+    check: impl FnOnce(&T) -> Vec<Mistake>,
+) -> Result<T, SpecErrors> {
+    let keys = read_keys(name, bytes)?;
+    let problem = |one: Mistake| crate::yaml::Problem::new(one.span, one.message, one.help);
+    let problems: Vec<_> = check(&keys).into_iter().map(problem).collect();
+    match problems.is_empty() {
+        true => Ok(keys),
+        false => Err(evaluate::File::new(name, evaluate::text_of(name, bytes)?).errors(problems)),
+    }
 }
 
 /// What a `bulla.yaml` means: everything checked, params put in, defaults filled in.

@@ -12,13 +12,13 @@ pub(super) const AT: &str = "$bulla::At";
 
 /// A value with its place in the text. It is compared and ordered by the value alone.
 #[derive(Debug, Clone)]
-pub(crate) struct At<T> {
+pub struct At<T> {
     /// The bytes of the text.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// Whether it is a list or map in flow style (`[a, b]`).
-    pub(crate) flow: bool,
+    pub flow: bool,
     /// The value.
-    pub(crate) value: T,
+    pub value: T,
 }
 
 impl<T> std::ops::Deref for At<T> {

@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
 
+pub use self::at::At;
 pub(crate) use self::{
-    at::At,
     error::Problem,
     nearest::nearest,
     node::{Document, NodeId, turns_writing},

@@ -3,22 +3,22 @@
 use std::path::PathBuf;
 
 use bulla_evidence::{
-    Statement, Subject, bundle, carrier, json,
-    key::{PrivateKey, Signer as _},
-    predicate, simple,
-    statement::MAX_STATEMENT,
+    Statement, Subject, bundle, json,
+    key::Signer as _,
+    predicate,
+    statement::{MAX_STATEMENT, STATEMENT},
 };
-use bulla_model::{Digest, Platform, oci::Descriptor};
+use bulla_model::{Digest, Platform};
 use clap::Args;
 use serde_json::Value;
 
 use super::sign::{FormWord, pinned, refuse_output, told};
 use crate::{
     error::{CliError, Result},
+    neutral,
     ops::{
         evidence::{EvidenceError, Image, Published, SignedFile, What, put},
         keys::{self, Passphrase},
-        transfer::Beside,
     },
     session::Session,
 };
@@ -27,6 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   bulla attest oci:bulla-out --type spdxjson --predicate sbom.spdx.json --key release.key
   bulla attest registry.example/team/shop:1.4 --type https://example.org/review/v1 --predicate review.json --key release.key
+  bulla attest registry.example/team/shop:1.4 --type vsa --predicate summary.json --key verifier.key
   bulla attest file:shop.tar --type slsaprovenance1 --predicate provenance.json --key release.key
 
 A predicate is what is said, and its type says what kind of thing that is. Bulla signs that the key's owner says so; it does not look
@@ -43,11 +44,11 @@ pub(crate) struct Options {
     #[arg(value_name = "WHAT")]
     what: What,
 
-    /// The file with what is said, JSON
+    /// The file with what is said, JSON; or a statement of in-toto of that type about the same thing, as `bulla verify --vsa` writes it
     #[arg(long, value_name = "FILE")]
     predicate: PathBuf,
 
-    /// The type of what is said: slsaprovenance1, slsaprovenance02, spdxjson, cyclonedx, vuln, openvex, testresult, vsa, or a URI
+    /// The type of what is said: slsaprovenance1, slsaprovenance02, spdxjson, cyclonedx, vuln, openvex, testresult, vsa, svr, or a URI
     #[arg(long = "type", value_name = "TYPE", value_parser = kind)]
     kind: String,
 
@@ -79,14 +80,16 @@ fn kind(text: &str) -> Result<String, String> {
 
 /// Runs the command.
 pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
-    let predicate = read(options)?;
+    let said = read(options)?;
     let statement = |name: Option<&str>, digest: &Digest| {
-        Statement::new(vec![Subject::new(name, digest)], &options.kind, predicate.clone())
+        Statement::new(vec![Subject::new(name, digest)], &options.kind, said.predicate.clone())
     };
     let key = || keys::private(session, &options.key, &options.passphrase);
     match &options.what {
         What::File(path) => {
-            let (file, key) = (SignedFile::open(path)?, key()?);
+            let file = SignedFile::open(path)?;
+            said.check(options, &file.digest())?;
+            let key = key()?;
             let kind = predicate::name_of(&options.kind).unwrap_or("attestation");
             let output = options.output.clone().unwrap_or_else(|| file.beside(Some(kind)));
             let statement = statement(file.name(), &file.digest());
@@ -97,13 +100,15 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
         What::Image(place) => {
             refuse_output(options.output.as_ref())?;
             let image = Image::open(session, place)?;
-            let subjects = subjects(&image, options.platform)?;
+            let subjects = image.told(options.platform)?;
+            let about = options.platform.and(subjects.first()).map_or(image.root.digest, |one| one.digest);
+            said.check(options, &about)?;
             let form = FormWord::or_usual(options.form, place);
             let key = key()?;
             let place = pinned(place, &image);
             let mut published = Published::default();
             for subject in subjects {
-                add(&mut published, &statement(None, &subject.digest), subject, form, &key)?;
+                published.attest(&statement(None, &subject.digest), subject, form.forms(), &key)?;
             }
             put(session, &place, &published, key.public())?;
             session.print(&told(&place, &image))
@@ -111,34 +116,28 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
     }
 }
 
-/// Says what of an image a statement is about.
-fn subjects(image: &Image, platform: Option<Platform>) -> Result<Vec<&Descriptor>> {
-    match (platform, image.platforms.as_slice()) {
-        (Some(platform), _) => Ok(vec![image.platform(platform)?]),
-        (None, [only]) => Ok(vec![&image.root, only]),
-        (None, _) => Ok(vec![&image.root]),
+/// What is said.
+struct Said {
+    predicate: Value,
+    /// The statement that it was read from, where it was in one.
+    statement: Option<Statement>,
+}
+
+impl Said {
+    /// Holds a statement against what is asked for: one about something else is not made one about this.
+    fn check(&self, options: &Options, about: &Digest) -> Result<(), EvidenceError> {
+        let Some(statement) = &self.statement else { return Ok(()) };
+        if statement.predicate_type != options.kind || !statement.is_about(about) {
+            return Err(EvidenceError::OtherStatement {
+                path: options.predicate.clone(),
+                found: neutral::line(&statement.predicate_type).into_owned(),
+            });
+        }
+        Ok(())
     }
 }
 
-fn add(
-    published: &mut Published,
-    statement: &Statement,
-    subject: &Descriptor,
-    form: FormWord,
-    key: &PrivateKey,
-) -> Result<(), EvidenceError> {
-    if form != FormWord::Legacy {
-        let bundle = bundle::sign(statement, key)?;
-        let carrier = carrier::of_bundle(bundle, &statement.predicate_type, subject, None);
-        published.carriers.push((subject.digest, carrier));
-    }
-    if form != FormWord::Bundle {
-        published.legacy.push((Beside::Attestations, subject.digest, simple::attest(statement, key)?));
-    }
-    Ok(())
-}
-
-fn read(options: &Options) -> Result<Value> {
+fn read(options: &Options) -> Result<Said> {
     let path = &options.predicate;
     let size = fs_err::metadata(path).map_err(CliError::file)?.len();
     let fail = |source| EvidenceError::Predicate { path: path.clone(), source };
@@ -148,5 +147,10 @@ fn read(options: &Options) -> Result<Value> {
         return Err(fail(json::JsonError::TooLarge { size, most }).into());
     }
     let bytes = fs_err::read(path).map_err(CliError::file)?;
-    Ok(json::read(&bytes, most).map_err(fail)?)
+    let predicate = json::read(&bytes, most).map_err(fail)?;
+    if predicate["_type"] == STATEMENT {
+        let statement = Statement::parse(&bytes).map_err(EvidenceError::Own)?;
+        return Ok(Said { predicate: statement.predicate.clone(), statement: Some(statement) });
+    }
+    Ok(Said { predicate, statement: None })
 }

@@ -16,6 +16,7 @@ use crate::{
     ops::{
         evidence::{self, Image, What},
         keys,
+        transfer::Place,
     },
     report::{self, Format},
     session::Session,
@@ -61,8 +62,10 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     let place = options.what.image();
     let trusted = keys::trusted(options.keys.iter().cloned())?;
     let image = Image::open(session, &place)?;
-    let assessed: Vec<Assessed> =
+    let mut assessed: Vec<Assessed> =
         evidence::pieces(session, &image)?.iter().map(|piece| assess(piece, &trusted)).collect();
+    let at_hand = !matches!(place, Place::Registry(_));
+    assessed.extend(evidence::consistent(session, &place, &image, &assessed, at_hand)?);
     let items = answer(&assessed, &image.facts());
     let no = items.iter().any(|item| item.answer == Answer::No);
     let document = Document { digest: image.root.digest.to_string(), items };

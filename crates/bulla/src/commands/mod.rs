@@ -17,6 +17,7 @@ pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod lock;
 pub(crate) mod manual;
+pub(crate) mod policy;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod reproduce;

@@ -3,15 +3,24 @@
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use bulla_build::run::Variation;
+use bulla_evidence::{
+    key::{PrivateKey, Signer as _},
+    reproduction::Reproduction,
+    summary::LOCAL_VERIFIER,
+};
 use bulla_model::Kind;
 use clap::Args;
 use serde::Serialize;
 
+use super::sign::FormWord;
 use crate::{
     error::{CliError, Result},
     ops::{
-        evidence::What,
+        evidence::{EvidenceError, Image, Published, What, put},
+        keys::{self, Passphrase},
+        lock::now,
         reproduce::{self, Outcome, Vouched, Wanted},
+        transfer::Place,
     },
     report::{self, Format},
     session::Session,
@@ -23,6 +32,7 @@ Examples:
   bulla reproduce registry.example/team/shop:1.4 --key release.pub
   bulla reproduce shop.oci.tar --perturb                        … in other surroundings, and the cause where it differs
   bulla reproduce oci:bulla-out --source . --perturb=zone,processors
+  bulla reproduce registry.example/team/shop:1.4 --key release.pub --attest rebuilder.key
 
 The sources are fetched where the image was built from a clean checkout of a public repository; else --source names the project's
 folder. Exit codes: 0 the same digest, 7 another one, or it cannot be made again; 5 evidence that was tampered with.";
@@ -52,6 +62,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", value_delimiter = ',', num_args = 0..=1, require_equals = true, default_missing_value = "")]
     perturb: Option<Vec<String>>,
 
+    /// Say by this private key, beside the image, that it came out the same; nothing is said of one that did not
+    #[arg(long, value_name = "FILE")]
+    attest: Option<PathBuf>,
+
+    #[command(flatten)]
+    passphrase: Passphrase,
+
     /// How the result is written
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
@@ -78,7 +95,12 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     let place = options.what.image();
     let varied = varied(options.perturb.as_deref())?;
     let (keys, source) = (options.key.clone(), options.source.clone());
-    let outcome = reproduce::run(session, &Wanted { place, keys, source, varied: varied.clone() })?;
+    // Whoever has to type a passphrase does not wait for a build first.
+    let signer = options.attest.as_deref().map(|key| keys::private(session, key, &options.passphrase)).transpose()?;
+    if let (Place::Archive(file, _), Some(_)) = (&place, &signer) {
+        return Err(EvidenceError::Archive(file.clone()).into());
+    }
+    let outcome = reproduce::run(session, &Wanted { place: place.clone(), keys, source, varied: varied.clone() })?;
     if outcome.vouched == Vouched::Nobody {
         session.warn("nobody signed the evidence that was built from, or no key was named: whoever wrote the image could write it");
     }
@@ -96,7 +118,34 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
             differences: &told,
         }),
     })?;
+    if let Some(key) = signer.filter(|_| same) {
+        attest(session, &place, &outcome, names(&varied), &key)?;
+    }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(Kind::Policy.exit_code()) })
+}
+
+/// Says beside the image that it came out the same.
+fn attest(session: &Session, place: &Place, outcome: &Outcome, varied: Vec<&str>, key: &PrivateKey) -> Result<()> {
+    let reproduction = Reproduction {
+        verifier: session.config()?.evidence.verifier.clone().unwrap_or_else(|| LOCAL_VERIFIER.to_owned()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        time: now(),
+        varied: varied.into_iter().map(str::to_owned).collect(),
+        signed: outcome.vouched == Vouched::Key,
+        builder: outcome.builder.clone(),
+    };
+    // A tag may have moved while it was made.
+    let place = match place {
+        Place::Registry(reference) => Place::Registry(reference.pinned(outcome.image)),
+        other => other.clone(),
+    };
+    let image = Image::open(session, &place)?;
+    let form = FormWord::or_usual(None, &place);
+    let mut published = Published::default();
+    for subject in image.told(None)? {
+        published.attest(&reproduction.statement(&subject.digest), subject, form.forms(), key)?;
+    }
+    put(session, &place, &published, key.public())
 }
 
 fn names(varied: &BTreeSet<Variation>) -> Vec<&'static str> {

@@ -7,6 +7,7 @@ use bulla_evidence::{
     image::SIGNS,
     key::{PrivateKey, Signer as _},
     simple,
+    verify::Form,
 };
 use clap::{Args, ValueEnum};
 
@@ -75,6 +76,17 @@ impl FormWord {
             (Some(word), _) => word,
             (None, Place::Registry(_)) => Self::Both,
             (None, _) => Self::Bundle,
+        }
+    }
+}
+
+impl FormWord {
+    /// Gives the forms that it means.
+    pub(crate) const fn forms(self) -> &'static [Form] {
+        match self {
+            Self::Bundle => &[Form::Bundle],
+            Self::Legacy => &[Form::Legacy],
+            Self::Both => &[Form::Bundle, Form::Legacy],
         }
     }
 }

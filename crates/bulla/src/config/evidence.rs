@@ -12,6 +12,8 @@ use super::file::Marks;
 pub(crate) struct Evidence {
     /// What provenance calls whoever builds here: a URI.
     pub builder: Option<String>,
+    /// What summaries call whoever verifies here: a URI.
+    pub verifier: Option<String>,
     /// The private key that signs what CI builds.
     pub ci_key: Option<PathBuf>,
 }
@@ -24,14 +26,16 @@ const MAX_BUILDER: usize = 512;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct EvidenceKeys {
     builder: Option<Spanned<String>>,
+    verifier: Option<Spanned<String>>,
     ci_key: Option<Spanned<PathBuf>>,
 }
 
 impl EvidenceKeys {
     pub(super) fn mistakes(&self, marks: &mut Marks) {
-        if let Some(builder) = &self.builder {
-            let way_out = "write the URI by which verifiers know it, as `https://ci.example/builders/release`";
-            marks.check(builder, is_uri(builder.get_ref()), "is no URI", way_out);
+        for (name, example) in [(&self.builder, "builders/release"), (&self.verifier, "verifiers/release")] {
+            let Some(name) = name else { continue };
+            let way_out = format!("write the URI by which others know it, as `https://ci.example/{example}`");
+            marks.check(name, is_uri(name.get_ref()), "is no URI", &way_out);
         }
         if let Some(path) = &self.ci_key {
             marks.check(path, path.get_ref().is_absolute(), "is not an absolute path", "write the path from `/` on");
@@ -39,11 +43,17 @@ impl EvidenceKeys {
     }
 
     pub(super) fn over(self, weaker: Self) -> Self {
-        Self { builder: self.builder.or(weaker.builder), ci_key: self.ci_key.or(weaker.ci_key) }
+        let verifier = self.verifier.or(weaker.verifier);
+        Self { builder: self.builder.or(weaker.builder), verifier, ci_key: self.ci_key.or(weaker.ci_key) }
     }
 
     pub(super) fn into_evidence(self) -> Evidence {
-        Evidence { builder: self.builder.map(Spanned::into_inner), ci_key: self.ci_key.map(Spanned::into_inner) }
+        let verifier = self.verifier.map(Spanned::into_inner);
+        Evidence {
+            builder: self.builder.map(Spanned::into_inner),
+            verifier,
+            ci_key: self.ci_key.map(Spanned::into_inner),
+        }
     }
 }
 

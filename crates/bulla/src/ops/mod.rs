@@ -18,6 +18,7 @@ pub(crate) mod platform;
 pub(crate) mod project;
 pub(crate) mod registries;
 pub(crate) mod reproduce;
+pub(crate) mod rules;
 pub(crate) mod sbom;
 pub(crate) mod shell;
 pub(crate) mod statements;

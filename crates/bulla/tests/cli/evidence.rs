@@ -41,13 +41,18 @@ pub(crate) fn verdicts(report: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let about = |claim: &Value| {
         let kind = text(&claim["about"]["kind"]);
-        if kind == "signature" || kind == "content" { kind } else { text(&claim["about"]["type"]) }
+        match kind.as_str() {
+            "signature" | "content" => kind,
+            "consistent" => format!("consistent {}", text(&claim["about"]["type"])),
+            _ => text(&claim["about"]["type"]),
+        }
     };
     let claims = report["claims"].as_array().expect("claims");
     claims.iter().map(|claim| (about(claim), text(&claim["verdict"]))).collect()
 }
 
-fn count(report: &Value, about: &str, verdict: &str) -> usize {
+/// Counts the lines of a report about something with a verdict.
+pub(crate) fn count(report: &Value, about: &str, verdict: &str) -> usize {
     verdicts(report).iter().filter(|one| **one == (about.to_owned(), verdict.to_owned())).count()
 }
 

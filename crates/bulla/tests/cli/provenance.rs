@@ -24,7 +24,7 @@ fn json<T: serde::de::DeserializeOwned>(layout: &Path, digest: &Digest) -> T {
 }
 
 /// Gives what is stated of each manifest of a layout: what it refers to, the type, the statement.
-fn statements(layout: &Path) -> Vec<(Digest, String, Value)> {
+pub(crate) fn statements(layout: &Path) -> Vec<(Digest, String, Value)> {
     let top: Index =
         serde_json::from_slice(&fs_err::read(layout.join("index.json")).expect("an index")).expect("an index");
     let referring = top.manifests.iter().filter(|entry| entry.artifact_type.is_some());

@@ -1,11 +1,11 @@
 //! Images are made again from their evidence.
 
 use bulla_model::Digest;
-use bulla_testkit::{Project, git::git_command, process};
+use bulla_testkit::{Project, docker::Registry, git::git_command, process};
 use serde_json::{Value, json};
 
 use crate::{
-    build, git, offline,
+    build, evidence, git, offline,
     world::{self, World},
 };
 
@@ -234,4 +234,78 @@ fn sources_of_a_clean_checkout_are_fetched_by_their_commit() {
 
 fn run_git(project: &Project, arguments: &[&str]) {
     process::output(git_command(project.root()).args(arguments)).expect("git");
+}
+
+#[test]
+fn a_reproduction_is_attested_beside_the_image_and_asked_for() {
+    let Some(mut world) = World::new("a reproduction is attested") else { return };
+    world.environment = world.environment.set("BULLA_KEY_PASSWORD", "correct horse");
+    let keys = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| keys.path().join(name).display().to_string();
+    let project = world::project(&world::GOOD);
+    for name in ["builder", "again"] {
+        world.environment.run(&project, &["key", "generate", "--output", &path(&format!("{name}.key"))]).success();
+    }
+    let (builder, again) = (path("builder.pub"), path("again.pub"));
+    let (builder_key, again_key) = (path("builder.key"), path("again.key"));
+    let verify = |project: &Project, what: &str, code: i32| {
+        let all = [what, "--key", &builder, "--key", &again, "--require", "signature,reproduced"];
+        evidence::report(&world.environment, project, code, &all)
+    };
+    let reproduce = |project: &Project, what: &str, more: &[&str]| {
+        let all = ["reproduce", what, "--source", ".", "--key", &builder, "--attest", &again_key];
+        world.environment.run(project, &[&all[..], more].concat())
+    };
+    world.build(&project, &["--sign", &builder_key]).success();
+    assert_eq!(verify(&project, "oci:bulla-out", 7)["required"][1]["reason"], "there is none");
+    reproduce(&project, "oci:bulla-out", &["--perturb=zone"]).success();
+    verify(&project, "oci:bulla-out", 0);
+    // What was said: by whom, of which evidence, and no level of SLSA.
+    let bundle = world::files(&project.path("bulla-out/blobs/sha256")).into_iter().find_map(|blob| {
+        let value: Value = serde_json::from_slice(&fs_err::read(blob).ok()?).ok()?;
+        let payload = value["dsseEnvelope"]["payload"].as_str()?.to_owned();
+        let payload =
+            process::output(std::process::Command::new("sh").args(["-c", &format!("printf %s {payload} | base64 -d")]));
+        serde_json::from_str::<Value>(&payload.ok()?)
+            .ok()
+            .filter(|one| one["predicateType"].to_string().contains("svr"))
+    });
+    let predicate = bundle.expect("a result")["predicate"].clone();
+    assert_eq!(predicate["properties"], json!(["BULLA_REPRODUCED", "BULLA_REPRODUCED_WITH_OTHER_ZONE"]));
+    assert_eq!(
+        (&predicate["verifier"]["id"], &predicate["verifier"]["evidenceSigned"]),
+        (&json!("urn:bulla:verifier:local"), &json!(true))
+    );
+    // By a policy, and in the checklist.
+    project.write("policy.yaml", "policy: 1\nrequire: [reproduced]\n");
+    let policy = ["verify", "oci:bulla-out", "--key", &again, "--policy", "policy.yaml"];
+    world.environment.run(&project, &policy).success();
+    world.environment.run(&project, &policy.map(|word| if word == again { builder.as_str() } else { word })).failure(7);
+    let told =
+        world.environment.run(&project, &["checklist", "oci:bulla-out", "--key", &builder, "--key", &again]).success();
+    assert!(told.stdout.contains("urn:bulla:verifier:local made it again, with the same digest"), "{}", told.stdout);
+    // A result of another kind is none; nor is one of an image that came out otherwise, of which nothing is written.
+    world.build(&project, &["--sign", &builder_key]).success();
+    project.write(
+        "other.json",
+        json!({"verifier": {"id": "urn:x:y"}, "properties": ["SLSA_BUILD_REPRODUCED"]}).to_string(),
+    );
+    let attest = ["attest", "oci:bulla-out", "--type", "svr", "--predicate", "other.json", "--key", &again_key];
+    world.environment.run(&project, &attest).success();
+    verify(&project, "oci:bulla-out", 7);
+    let odd = world::project(&["mkdir out; date +%s >out/x; busybox usleep 1100000"]);
+    world.build(&odd, &["--sign", &builder_key]).success();
+    let before = fs_err::read(odd.path("bulla-out/index.json")).expect("an index");
+    reproduce(&odd, "oci:bulla-out", &[]).failure(7);
+    assert_eq!(fs_err::read(odd.path("bulla-out/index.json")).expect("an index"), before, "nothing was written");
+    // An archive is not added to, and that is said before anything is built.
+    world.environment.run(&odd, &["copy", "oci:bulla-out", "oci-archive:odd.tar"]).success();
+    let archive = reproduce(&odd, "oci-archive:odd.tar", &[]).failure(3);
+    assert!(archive.stderr.contains("not added to"), "{}", archive.stderr);
+    // In a registry it lies beside the image too.
+    let Some(registry) = Registry::start() else { return };
+    let reference = format!("{}/team/again:1", registry.address());
+    world.build(&project, &["--sign", &builder_key, "--push", &reference]).success();
+    reproduce(&project, &reference, &[]).success();
+    verify(&project, &reference, 0);
 }

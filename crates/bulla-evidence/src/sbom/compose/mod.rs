@@ -18,6 +18,12 @@ use crate::{
 pub(super) const INPUT: &str = "input";
 /// By what a component is known that the lock pins.
 const LOCK: &str = "lock";
+/// By what components are known of which no file of an image needs to tell.
+pub(super) const UNSEEN: [&str; 2] = [INPUT, LOCK];
+/// What a document says of a file that is nobody's.
+pub(super) const NOBODY: &str = "nothing is known to own it";
+/// What a document says of a component begins with this, and with what it is known by.
+pub(super) const KNOWN_BY: &str = "known by: ";
 /// By what a component is known that the spec has made.
 const BUILD: &str = "build";
 /// Readers of databases: a database that comes again in a later layer tells of all packages, and not of further ones.
@@ -35,7 +41,7 @@ pub(super) fn image_purl(subject: &Subject) -> Purl {
 /// Says for people how a component is known.
 pub(super) fn told(bom: &Bom, component: &Component) -> String {
     let layer = |at: usize| bom.subject.layers.get(at).map(|digest| digest.to_string()).unwrap_or_default();
-    let mut told = format!("known by: {}", component.found_by);
+    let mut told = format!("{KNOWN_BY}{}", component.found_by);
     for path in component.found_at.iter().take(4) {
         told.push_str(&format!("; in /{path}"));
     }

@@ -54,6 +54,14 @@ pub(crate) enum EvidenceError {
         /// What is wrong with it.
         source: JsonError,
     },
+    /// A file has a statement of another type, or about something else.
+    #[error("the statement in {} is of the type {found}, and either that or what it is about is not what was asked for", path.display())]
+    OtherStatement {
+        /// The file.
+        path: PathBuf,
+        /// Its type.
+        found: String,
+    },
     /// The image is not for a platform.
     #[error("the image is not for {0}")]
     NoPlatform(Platform),
@@ -77,6 +85,7 @@ impl Fault for EvidenceError {
             | Self::TooLarge { .. }
             | Self::Occupied(_)
             | Self::Predicate { .. }
+            | Self::OtherStatement { .. }
             | Self::NoPlatform(_) => Kind::Spec,
             Self::Own(_) | Self::Tag { .. } | Self::ReadBack { .. } => Kind::Integrity,
         }
@@ -88,6 +97,9 @@ impl Fault for EvidenceError {
             Self::Occupied(_) => vec!["remove it, or name another file by `--output FILE`".into()],
             Self::ReadBack { .. } => {
                 vec!["somebody else may write there at the same time: sign again, and look who it is".into()]
+            }
+            Self::OtherStatement { .. } => {
+                vec!["name the type that it has by `--type`, and the image that it is about, by digest".into()]
             }
             _ => Vec::new(),
         }

@@ -2,6 +2,7 @@
 //!
 //! What is a signature, and what it proves, is said by `bulla-evidence`; here are the places.
 
+mod consistent;
 mod error;
 mod file;
 mod gather;
@@ -9,6 +10,7 @@ mod put;
 mod what;
 
 pub(crate) use self::{
+    consistent::consistent,
     error::EvidenceError,
     file::SignedFile,
     gather::{content, pieces, small},

@@ -4,10 +4,11 @@ use std::{io::Cursor, path::Path};
 
 use bulla_build::export::Draft;
 use bulla_evidence::{
-    carrier::Carrier,
-    key::PublicKey,
+    Statement, bundle,
+    carrier::{self, Carrier},
+    key::{PrivateKey, PublicKey},
     simple::{self, Layer, Tagged},
-    verify::{Content, Piece, TrustedKey, Verdict, assess},
+    verify::{Content, Form, Piece, TrustedKey, Verdict, assess},
 };
 use bulla_model::{
     Digest,
@@ -32,6 +33,29 @@ pub(crate) struct Published {
     pub(crate) carriers: Vec<(Digest, Carrier)>,
     /// What cosign wrote before bundles, each with where it lies and what it is about.
     pub(crate) legacy: Vec<(Beside, Digest, Layer)>,
+}
+
+impl Published {
+    /// Adds a statement about one thing, signed, as a bundle, in the older form, or in both.
+    ///
+    /// # Errors
+    /// When the key does not sign.
+    pub(crate) fn attest(
+        &mut self,
+        statement: &Statement,
+        subject: &Descriptor,
+        forms: &[Form],
+        key: &PrivateKey,
+    ) -> Result<(), EvidenceError> {
+        if forms.contains(&Form::Bundle) {
+            let bundle = bundle::sign(statement, key)?;
+            self.carriers.push((subject.digest, carrier::of_bundle(bundle, &statement.predicate_type, subject, None)));
+        }
+        if forms.contains(&Form::Legacy) {
+            self.legacy.push((Beside::Attestations, subject.digest, simple::attest(statement, key)?));
+        }
+        Ok(())
+    }
 }
 
 /// Puts evidence beside an image, and verifies by the key that it is there.

@@ -103,6 +103,19 @@ impl Image {
         std::iter::once(&self.root).chain(&self.platforms)
     }
 
+    /// Gives what a statement about the image is about: the image that was named, and its manifest where it is for one platform alone; or the manifest
+    /// of one platform.
+    ///
+    /// # Errors
+    /// When it is not for that platform.
+    pub(crate) fn told(&self, platform: Option<Platform>) -> Result<Vec<&Descriptor>> {
+        match (platform, self.platforms.as_slice()) {
+            (Some(platform), _) => Ok(vec![self.platform(platform)?]),
+            (None, [only]) => Ok(vec![&self.root, only]),
+            (None, _) => Ok(vec![&self.root]),
+        }
+    }
+
     /// Gives the digests of these.
     pub(crate) fn digests(&self) -> Subjects {
         Subjects { root: self.root.digest, platforms: self.platforms.iter().map(|one| one.digest).collect() }

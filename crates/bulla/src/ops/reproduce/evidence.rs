@@ -19,6 +19,7 @@ use crate::{
     ops::{
         evidence::{self, Image},
         keys,
+        transfer::Place,
     },
     session::Session,
 };
@@ -41,11 +42,13 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Reads what refers to the image. With keys, what one of them signed; without, what is there.
-    pub(super) fn read(session: &Session, image: &Image, keys: &[PathBuf]) -> Result<Self> {
+    pub(super) fn read(session: &Session, place: &Place, image: &Image, keys: &[PathBuf]) -> Result<Self> {
         let trusted = keys::trusted(keys.iter().cloned())?;
         let pieces = evidence::pieces(session, image)?;
         let digest = image.root.digest;
-        let assessed: Vec<Assessed> = pieces.iter().map(|piece| assess(piece, &trusted)).collect();
+        let mut assessed: Vec<Assessed> = pieces.iter().map(|piece| assess(piece, &trusted)).collect();
+        // A list that cannot be true makes the rest of the evidence doubtful too. Layers of a registry are not fetched for that.
+        assessed.extend(evidence::consistent(session, place, image, &assessed, false)?);
         if let Some(failed) = assessed.iter().find(|one| one.claim.verdict == Verdict::Failed) {
             return Err(ReproduceError::Failed { image: digest, detail: failed.claim.detail.clone() }.into());
         }

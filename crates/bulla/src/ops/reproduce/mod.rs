@@ -46,6 +46,8 @@ pub(crate) struct Outcome {
     pub made: Digest,
     /// Who vouches for the evidence.
     pub vouched: Vouched,
+    /// Who says in the evidence to have built it.
+    pub builder: String,
     /// What differs, where something does.
     pub differences: Option<Differences>,
     /// What the difference comes of: `None` where it was not looked for, and empty where it is there with nothing varied.
@@ -117,7 +119,7 @@ impl Fault for ReproduceError {
 /// When it cannot be made: that it comes out otherwise is no error.
 pub(crate) fn run(session: &Session, wanted: &Wanted) -> Result<Outcome> {
     let image = Image::open(session, &wanted.place)?;
-    let evidence = Evidence::read(session, &image, &wanted.keys)?;
+    let evidence = Evidence::read(session, &wanted.place, &image, &wanted.keys)?;
     let store = super::store::open(session)?;
     let again = Again::prepare(session, &store, &evidence, wanted.source.as_deref())?;
     let make = |varied: &BTreeSet<Variation>| -> Result<Joined> {
@@ -128,15 +130,16 @@ pub(crate) fn run(session: &Session, wanted: &Wanted) -> Result<Outcome> {
     };
     let made = make(&wanted.varied)?;
     let (digest, vouched) = (image.root.digest, evidence.vouched);
+    let builder = evidence.provenance.run_details.builder.id.clone();
     if made.index.digest == digest {
-        return Ok(Outcome { image: digest, made: digest, vouched, differences: None, causes: None });
+        return Ok(Outcome { image: digest, made: digest, vouched, builder, differences: None, causes: None });
     }
     let differences = Some(differences(session, &store, wanted, &image, &made)?);
     let causes = match wanted.varied.is_empty() {
         true => None,
         false => Some(causes(session, &wanted.varied, digest, &|varied| Ok(make(varied)?.index.digest))?),
     };
-    Ok(Outcome { image: digest, made: made.index.digest, vouched, differences, causes })
+    Ok(Outcome { image: digest, made: made.index.digest, vouched, builder, differences, causes })
 }
 
 /// Finds out which of the variations a difference comes of: each is tried alone, if without any there is none.

@@ -133,6 +133,11 @@ impl Found {
         }
     }
 
+    /// Reads an image by its manifest.
+    pub(super) fn of_manifest(source: &dyn Source, (descriptor, bytes): (&Descriptor, &[u8])) -> Result<Self> {
+        Self::of(descriptor.clone(), bytes, &|config| config_of(source, config))
+    }
+
     fn of(descriptor: Descriptor, bytes: &[u8], config: &dyn Fn(&Descriptor) -> Result<Vec<u8>>) -> Result<Self> {
         let manifest: Manifest = parse(descriptor.digest, bytes)?;
         let config: ImageConfig = parse(manifest.config.digest, &config(&manifest.config)?)?;

@@ -5,7 +5,10 @@ mod layers;
 
 use bulla_build::{assemble::Assembled, run::ownership_of};
 use bulla_evidence::sbom::{self, Bom, Format};
-use bulla_model::{Digest, Platform, oci};
+use bulla_model::{
+    Digest, Platform,
+    oci::{self, Descriptor},
+};
 use bulla_store::Store;
 use serde::Serialize;
 
@@ -62,6 +65,17 @@ pub(crate) fn of_source(session: &Session, source: &dyn Source, platform: Option
     let store = super::store::open(session)?;
     let found = Found::of_source(source, platform)?;
     compose(&store, found, &|blob| Ok(Box::new(source.open(blob)?)))
+}
+
+/// Reads what the layers of an image for one platform show by themselves, whatever the store knows of the build.
+///
+/// # Errors
+/// When the image is not whole, or its layers cannot be read.
+pub(crate) fn of_manifest(session: &Session, source: &dyn Source, manifest: (&Descriptor, &[u8])) -> Result<Bom> {
+    let store = super::store::open(session)?;
+    let found = Found::of_manifest(source, manifest)?;
+    let contents = layers::read_all(&store, &found, &|blob| Ok(Box::new(source.open(blob)?)))?;
+    Ok(sbom::compose(found.subject(false), &contents, None))
 }
 
 fn compose(store: &Store, found: Found, open: layers::Open<'_>) -> Result<Bom> {
