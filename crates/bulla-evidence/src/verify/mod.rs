@@ -5,6 +5,7 @@
 
 mod piece;
 pub mod require;
+mod signed;
 
 use bulla_model::Digest;
 use serde::Serialize;

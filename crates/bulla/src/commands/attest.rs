@@ -3,10 +3,7 @@
 use std::path::PathBuf;
 
 use bulla_evidence::{
-    Statement, Subject, bundle, carrier, json,
-    key::{PrivateKey, Signer as _},
-    predicate, simple,
-    statement::MAX_STATEMENT,
+    Statement, Subject, bundle, carrier, json, key::Signer, predicate, simple, statement::MAX_STATEMENT,
 };
 use bulla_model::{Digest, Platform, oci::Descriptor};
 use clap::Args;
@@ -16,7 +13,7 @@ use super::sign::{FormWord, pinned, refuse_output, told};
 use crate::{
     error::{CliError, Result},
     ops::{
-        evidence::{EvidenceError, Image, Published, SignedFile, What, put},
+        evidence::{EvidenceError, Image, Published, SignedFile, What, again, put},
         keys::{self, Passphrase},
         transfer::Beside,
     },
@@ -51,8 +48,8 @@ pub(crate) struct Options {
     #[arg(long = "type", value_name = "TYPE", value_parser = kind)]
     kind: String,
 
-    /// The file of the private key, as `bulla key generate` or cosign writes it
-    #[arg(long, value_name = "FILE")]
+    /// The private key: its file, `pkcs11:…` (RFC 7512) for one on a token, or `hashivault://NAME` for one of Vault
+    #[arg(long, value_name = "KEY")]
     key: PathBuf,
 
     /// Say it of this platform's manifest alone: linux/amd64 or linux/arm64
@@ -83,14 +80,14 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
     let statement = |name: Option<&str>, digest: &Digest| {
         Statement::new(vec![Subject::new(name, digest)], &options.kind, predicate.clone())
     };
-    let key = || keys::private(session, &options.key, &options.passphrase);
+    let key = || keys::signer(session, &options.key, &options.passphrase);
     match &options.what {
         What::File(path) => {
             let (file, key) = (SignedFile::open(path)?, key()?);
             let kind = predicate::name_of(&options.kind).unwrap_or("attestation");
             let output = options.output.clone().unwrap_or_else(|| file.beside(Some(kind)));
             let statement = statement(file.name(), &file.digest());
-            let bundle = bundle::sign(&statement, &key).map_err(EvidenceError::Sign)?;
+            let bundle = bundle::sign(&statement, &file.again(&output, &*key)?).map_err(EvidenceError::Sign)?;
             file.put(&bundle, &output, key.public())?;
             session.print(&format!("{}\n", output.display()))
         }
@@ -100,10 +97,11 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
             let subjects = subjects(&image, options.platform)?;
             let form = FormWord::or_usual(options.form, place);
             let key = key()?;
+            let again = again(session, &image, &*key)?;
             let place = pinned(place, &image);
             let mut published = Published::default();
             for subject in subjects {
-                add(&mut published, &statement(None, &subject.digest), subject, form, &key)?;
+                add(&mut published, &statement(None, &subject.digest), subject, form, &again)?;
             }
             put(session, &place, &published, key.public())?;
             session.print(&told(&place, &image))
@@ -125,7 +123,7 @@ fn add(
     statement: &Statement,
     subject: &Descriptor,
     form: FormWord,
-    key: &PrivateKey,
+    key: &dyn Signer,
 ) -> Result<(), EvidenceError> {
     if form != FormWord::Legacy {
         let bundle = bundle::sign(statement, key)?;

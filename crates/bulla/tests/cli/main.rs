@@ -17,6 +17,7 @@ mod diff;
 mod doctor;
 mod evidence;
 mod evidence_clients;
+mod evidence_keys;
 mod evidence_registry;
 mod explain;
 mod git;

@@ -11,7 +11,7 @@ mod what;
 pub(crate) use self::{
     error::EvidenceError,
     file::SignedFile,
-    gather::{content, pieces, small},
+    gather::{again, content, pieces, small},
     put::{Published, put},
     what::{Image, What},
 };
