@@ -13,6 +13,7 @@ import time
 import tomllib
 
 from measure import Failed, Table, events, median, paired, run, shown, spawn
+import evidence
 import inventory
 import packages
 from peers import Docker, Registry, debian_source, dockerfile, have, sources_list
@@ -562,7 +563,7 @@ def warm(bench, address, place):
 
 
 CASES = {case.__name__: case for case in [start, hello, again, tree, roots, scripts, layers, memory, steps, sources, redis, export,
-                                          registry, edit, ci, *packages.CASES, *inventory.CASES]}
+                                          registry, edit, ci, *packages.CASES, *inventory.CASES, *evidence.CASES]}
 
 
 def main():

@@ -4,7 +4,7 @@ use bulla_evidence::{
     Statement,
     configuration::Configuration,
     difference,
-    key::{PrivateKey, PublicKey, Signer as _, file::Protected},
+    key::{PrivateKey, PublicKey, Signer as _, file::Protected, uri::TokenUri},
     policy::Policy,
     provenance::Provenance,
     verify::{Content, Piece, TrustedKey, Verdict, assess},
@@ -39,8 +39,15 @@ pub(crate) fn evidence(bytes: &[u8]) {
     }
 }
 
-/// A private key, protected or not, or a public one.
+/// A private key, protected or not, a public one, or the name of one on a token.
 pub(crate) fn key_file(bytes: &[u8]) {
+    match TokenUri::parse(crate::text(bytes)) {
+        Ok(uri) => {
+            let is_whole = |path: &std::path::PathBuf| path.is_absolute();
+            assert!(uri.module.iter().chain(&uri.pin_source).all(is_whole), "{uri:?}");
+        }
+        Err(error) => assert!(!error.to_string().contains(char::is_control), "{error}"),
+    }
     if let Err(error) = Protected::parse(bytes) {
         crate::shown(&error);
     }

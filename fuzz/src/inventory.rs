@@ -9,7 +9,7 @@ use bulla_model::{CleanPath, Digest, Epoch, purl::Purl};
 
 const LIMITS: Limits = Limits { document: 1 << 20, documents: 1 << 20, program: 1 << 20, packages: 1000 };
 /// Paths by which files are known, each with the kind of reader that it has.
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 18] = [
     "bin/program",
     "var/lib/dpkg/status",
     "var/lib/dpkg/status.d/a",
@@ -26,6 +26,8 @@ const PATHS: [&str; 16] = [
     "d/a.deps.json",
     "etc/os-release",
     "var/lib/rpm/Packages",
+    "usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "usr/lib/sysimage/rpm/Packages.db",
 ];
 
 /// A file, after a letter that says at which path: `a` is the first.

@@ -1,6 +1,7 @@
 //! Envelopes around what is signed (DSSE 1.0, `protocol.md` and `envelope.md`).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bulla_model::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{PublicKey, SignError, SignatureError, Signer};
@@ -52,6 +53,14 @@ impl Envelope {
     /// Says how many signatures it has.
     pub const fn count(&self) -> usize {
         self.signatures.len()
+    }
+
+    /// Gives the SHA-256 of what is signed, with each signature; whose they are is not looked at.
+    pub fn signatures(&self) -> Vec<(Digest, Vec<u8>)> {
+        let Ok(payload) = self.payload() else { return Vec::new() };
+        let message = Digest::of(encoded(&self.payload_type, &payload));
+        let signatures = self.signatures.iter().take(MAX_SIGNATURES);
+        signatures.filter_map(|one| Some((message, STANDARD.decode(&one.sig).ok()?))).collect()
     }
 
     /// Verifies that a key signed the payload as what it is said to be, and gives it.

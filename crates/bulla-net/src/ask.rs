@@ -16,8 +16,10 @@ use crate::{
     url::Url,
 };
 
-/// Over how much more time the pace of an answer to something that was sent is measured.
+/// Over how much more time the pace of an answer at length to something that was sent is measured.
 const PATIENCE: u32 = 10;
+/// The most bytes of an answer that nobody has to work for.
+const SHORT: u64 = 1 << 20;
 
 /// A question to a service.
 #[derive(Debug, Clone)]
@@ -115,7 +117,8 @@ impl Client {
             return Err(too_large());
         }
         // Who was sent something may have to work before it answers at length, and says until then only that it is still there.
-        let stall = if ask.body.is_some() { config.timeouts.stall * PATIENCE } else { config.timeouts.stall };
+        let works = ask.body.is_some() && ask.max_size > SHORT;
+        let stall = if works { config.timeouts.stall * PATIENCE } else { config.timeouts.stall };
         let timeouts = Timeouts { stall, ..config.timeouts.clone() };
         let mut body = Paced::new(body.into_reader(), &url, &timeouts, &config.cancel, 0);
         let mut chunk = vec![0; CHUNK];

@@ -3,7 +3,10 @@
 
 use std::{fmt, net::Ipv4Addr, net::Ipv6Addr, str::FromStr};
 
-use crate::config::{Credential, Secret};
+use crate::{
+    config::{Credential, Secret},
+    guard,
+};
 
 /// The most bytes that a URL may have.
 const MAX_URL: usize = 8192;
@@ -64,6 +67,11 @@ impl Url {
     /// Says whether the URL is `https`.
     pub const fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// Says whether its host is loopback, by its text: an address, or a name that stands for it.
+    pub fn is_loopback(&self) -> bool {
+        guard::is_loopback_text(self)
     }
 
     /// Gives the host in lower case; an IPv6 address is in brackets.

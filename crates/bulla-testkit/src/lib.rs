@@ -25,6 +25,8 @@ pub mod project;
 pub mod python;
 pub mod registry;
 pub mod sbom;
+pub mod softhsm;
+pub mod vault;
 pub mod verdaccio;
 
 pub use authority::TestAuthority;
@@ -41,6 +43,8 @@ pub use project::Project;
 pub use python::{PythonIndex, PythonPackage};
 pub use registry::{FakeRegistry, RegistryFault};
 pub use sbom::{SbomTools, sarif_schema};
+pub use softhsm::SoftHsm;
+pub use vault::{Vault, VaultFault};
 pub use verdaccio::Verdaccio;
 
 /// Says why real package managers are not run now: they take minutes of a processor, and are run where `BULLA_CLIENTS` is set.

@@ -57,6 +57,8 @@ pub(crate) struct Environment {
     go_env: Option<PathBuf>,
     /// The variables of pip and uv.
     pub python: Python,
+    /// The variables of Vault.
+    pub vault: Vault,
     /// `$CARGO_HOME`: the folder of cargo's settings.
     cargo_home: Option<PathBuf>,
     /// Each `$CARGO_REGISTRIES_NAME_INDEX`, by `NAME`.
@@ -75,6 +77,17 @@ pub(crate) struct Environment {
     pub path: Option<OsString>,
     /// Whether the process runs as root.
     pub root: bool,
+}
+
+/// What Bulla takes from the variables of Vault, but its token. Empty variables count as absent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Vault {
+    /// `$VAULT_ADDR`: where it is.
+    pub address: Option<String>,
+    /// `$VAULT_NAMESPACE`.
+    pub namespace: Option<String>,
+    /// `$TRANSIT_SECRET_ENGINE_PATH`: where its transit engine is.
+    pub engine: Option<String>,
 }
 
 impl Environment {
@@ -126,6 +139,11 @@ impl Environment {
             go_no_proxy: text("GONOPROXY"),
             go_env: var("GOENV").map(PathBuf::from),
             python: Python::from_lookup(&text),
+            vault: Vault {
+                address: text("VAULT_ADDR"),
+                namespace: text("VAULT_NAMESPACE"),
+                engine: text("TRANSIT_SECRET_ENGINE_PATH"),
+            },
             cargo_home: var("CARGO_HOME").map(PathBuf::from),
             cargo_indexes: BTreeMap::new(),
             netrc: var("NETRC").map(PathBuf::from),

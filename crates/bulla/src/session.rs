@@ -8,7 +8,7 @@ use std::{
 };
 
 use bulla_build::event::{Event, Observer};
-use bulla_evidence::key::PrivateKey;
+use bulla_evidence::key::Signer;
 use bulla_sandbox::Cancel;
 
 use crate::{
@@ -38,7 +38,7 @@ pub(crate) struct Session {
     observer: Arc<dyn Observer>,
     config: OnceLock<Config>,
     cancel: OnceLock<Cancel>,
-    key: OnceLock<Arc<PrivateKey>>,
+    key: OnceLock<Arc<dyn Signer>>,
     warned: Mutex<BTreeSet<String>>,
 }
 
@@ -96,11 +96,11 @@ impl Session {
     ///
     /// # Errors
     /// When it cannot be read, or the passphrase is another one.
-    pub(crate) fn signing_key(&self, path: &Path, passphrase: &Passphrase) -> Result<Arc<PrivateKey>> {
+    pub(crate) fn signing_key(&self, name: &Path, passphrase: &Passphrase) -> Result<Arc<dyn Signer>> {
         if let Some(key) = self.key.get() {
             return Ok(Arc::clone(key));
         }
-        let key = Arc::new(keys::private(self, path, passphrase)?);
+        let key = keys::signer(self, name, passphrase)?;
         Ok(Arc::clone(self.key.get_or_init(|| key)))
     }
 

@@ -16,6 +16,7 @@ mod java;
 mod npm;
 mod python;
 mod release;
+mod rpm;
 mod rust;
 mod scanner;
 
@@ -31,7 +32,7 @@ use crate::{
 };
 
 /// The number of the way in which layers are read. It goes up when the same layer gives something else.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What a layer holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

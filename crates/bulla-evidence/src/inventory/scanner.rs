@@ -7,7 +7,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::{
     Entry, Finding, LayerContents, MAX_PACKAGES, Says, Unread, What, apk, composer, dotnet, dpkg, gem, go, java, npm,
-    python, release, rust,
+    python, release, rpm, rust,
 };
 
 /// How much of a layer is looked into.
@@ -17,7 +17,7 @@ pub struct Limits {
     pub document: u64,
     /// The most bytes of all databases and manifests of a layer together: what they say is held in memory.
     pub documents: u64,
-    /// The most bytes of a program or archive; it is held in memory.
+    /// The most bytes of a program, archive or database of rpm; it is held in memory.
     pub program: u64,
     /// The most packages of a layer.
     pub packages: usize,
@@ -51,15 +51,9 @@ const READERS: [Reader; 11] = [
     Reader { by: "dotnet", is: dotnet::is, read: dotnet::read },
 ];
 
-/// The name of a database that is known and not read.
-const RPM: [&[u8]; 6] = [
-    b"var/lib/rpm/rpmdb.sqlite",
-    b"usr/lib/sysimage/rpm/rpmdb.sqlite",
-    b"var/lib/rpm/Packages.db",
-    b"usr/lib/sysimage/rpm/Packages.db",
-    b"var/lib/rpm/Packages",
-    b"usr/lib/sysimage/rpm/Packages",
-];
+/// Those of files that are as large as programs.
+const LARGE: [Reader; 2] =
+    [Reader { by: "rpm", is: rpm::is, read: rpm::read }, Reader { by: "java", is: java::is, read: java::read }];
 
 /// Takes the entries of a layer.
 #[derive(Debug, Default)]
@@ -98,12 +92,10 @@ impl Scanner {
                 }
                 None => self.take(&path, reader.by, Err(too_large(size))),
             }
-        } else if RPM.contains(&name) {
-            self.take(&path, "rpm", Err(Unread::new("databases of rpm are not read yet: its packages are not listed")));
-        } else if java::is(name) {
+        } else if let Some(reader) = LARGE.iter().find(|reader| (reader.is)(name)) {
             match reading.whole(size, self.limits.program)? {
-                Some(bytes) => self.archive(&path, &bytes),
-                None => self.take(&path, "java", Err(too_large(size))),
+                Some(bytes) => self.take(&path, reader.by, (reader.read)(&path, &bytes)),
+                None => self.take(&path, reader.by, Err(too_large(size))),
             }
         } else {
             self.program(&path, size, &mut reading)?;
@@ -136,10 +128,6 @@ impl Scanner {
             self.take(path, by, read(path, &bytes));
         }
         Ok(())
-    }
-
-    fn archive(&mut self, path: &CleanPath, bytes: &[u8]) {
-        self.take(path, "java", java::read(path, bytes));
     }
 
     fn take(&mut self, path: &CleanPath, by: &str, says: Result<Vec<Says>, Unread>) {

@@ -1,11 +1,14 @@
 //! Keys that sign evidence: P-256 (ECDSA with SHA-256) and Ed25519, the files that they are kept in, and who signs with them.
 //!
 //! [`mod@file`] has the file of a private key as cosign writes it, [`PrivateKey`] the key out of it, and [`PublicKey`] what others verify
-//! by. Whatever holds a key elsewhere (a token, a service) is a [`Signer`] too.
+//! by. Whatever holds a key elsewhere (a token, a service) is a [`Signer`] too: [`elsewhere`] has what such ones need, and [`uri`] the names
+//! of keys on tokens.
 
+pub mod elsewhere;
 pub mod file;
 mod private;
 mod public;
+pub mod uri;
 
 pub use self::{private::PrivateKey, public::PublicKey};
 
@@ -15,7 +18,7 @@ use bulla_model::{Fault, Kind};
 pub const MAX_KEY: u64 = 16 << 10;
 
 /// Something that signs with one key.
-pub trait Signer {
+pub trait Signer: std::fmt::Debug + Send + Sync {
     /// Gives the key that verifies what is signed.
     fn public(&self) -> &PublicKey;
 
@@ -24,6 +27,10 @@ pub trait Signer {
     /// # Errors
     /// When what holds the key does not do so.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// Says whether the same message gets the same signature each time: what does not is looked for among what is there
+    /// ([`elsewhere::Again`]) before it is signed anew.
+    fn repeats(&self) -> bool;
 }
 
 /// The algorithm of a key.
@@ -37,10 +44,14 @@ pub enum Algorithm {
 
 /// Says why something was not signed.
 #[derive(Debug, thiserror::Error)]
-#[error("the key does not sign: {reason}")]
-pub struct SignError {
-    /// What the holder of the key says.
-    pub reason: String,
+#[non_exhaustive]
+pub enum SignError {
+    /// What holds the key does not sign.
+    #[error("the key does not sign")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What holds the key gave something else.
+    #[error("what holds the key gave a signature that its public key does not verify")]
+    False,
 }
 
 /// Says why a signature is none of a key over a message.
@@ -83,7 +94,19 @@ pub enum KeyError {
 
 impl Fault for SignError {
     fn kind(&self) -> Kind {
-        Kind::Environment
+        match self {
+            Self::Refused(_) => Kind::Environment,
+            Self::False => Kind::Integrity,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Refused(_) => Vec::new(),
+            Self::False => {
+                vec!["`bulla key public KEY` shows what it says to be its public key; nothing was written".into()]
+            }
+        }
     }
 }
 

@@ -124,6 +124,10 @@ impl Signer for PrivateKey {
             Key::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
         })
     }
+
+    fn repeats(&self) -> bool {
+        true
+    }
 }
 
 impl std::fmt::Debug for PrivateKey {

@@ -6,6 +6,7 @@
 mod consistent;
 mod piece;
 pub mod require;
+mod signed;
 
 use bulla_model::Digest;
 use serde::Serialize;

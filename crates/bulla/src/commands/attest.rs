@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use bulla_evidence::{
-    Statement, Subject, bundle, json,
-    key::Signer as _,
-    predicate,
+    Statement, Subject, bundle, json, predicate,
     statement::{MAX_STATEMENT, STATEMENT},
 };
 use bulla_model::{Digest, Platform};
@@ -17,7 +15,7 @@ use crate::{
     error::{CliError, Result},
     neutral,
     ops::{
-        evidence::{EvidenceError, Image, Published, SignedFile, What, put},
+        evidence::{EvidenceError, Image, Published, SignedFile, What, again, put},
         keys::{self, Passphrase},
     },
     session::Session,
@@ -52,8 +50,8 @@ pub(crate) struct Options {
     #[arg(long = "type", value_name = "TYPE", value_parser = kind)]
     kind: String,
 
-    /// The file of the private key, as `bulla key generate` or cosign writes it
-    #[arg(long, value_name = "FILE")]
+    /// The private key: its file, `pkcs11:…` (RFC 7512) for one on a token, or `hashivault://NAME` for one of Vault
+    #[arg(long, value_name = "KEY")]
     key: PathBuf,
 
     /// Say it of this platform's manifest alone: linux/amd64 or linux/arm64
@@ -84,7 +82,7 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
     let statement = |name: Option<&str>, digest: &Digest| {
         Statement::new(vec![Subject::new(name, digest)], &options.kind, said.predicate.clone())
     };
-    let key = || keys::private(session, &options.key, &options.passphrase);
+    let key = || keys::signer(session, &options.key, &options.passphrase);
     match &options.what {
         What::File(path) => {
             let file = SignedFile::open(path)?;
@@ -93,7 +91,7 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
             let kind = predicate::name_of(&options.kind).unwrap_or("attestation");
             let output = options.output.clone().unwrap_or_else(|| file.beside(Some(kind)));
             let statement = statement(file.name(), &file.digest());
-            let bundle = bundle::sign(&statement, &key).map_err(EvidenceError::Sign)?;
+            let bundle = bundle::sign(&statement, &file.again(&output, &*key)?).map_err(EvidenceError::Sign)?;
             file.put(&bundle, &output, key.public())?;
             session.print(&format!("{}\n", output.display()))
         }
@@ -105,10 +103,11 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
             said.check(options, &about)?;
             let form = FormWord::or_usual(options.form, place);
             let key = key()?;
+            let again = again(session, &image, &*key)?;
             let place = pinned(place, &image);
             let mut published = Published::default();
             for subject in subjects {
-                published.attest(&statement(None, &subject.digest), subject, form.forms(), &key)?;
+                published.attest(&statement(None, &subject.digest), subject, form.forms(), &again)?;
             }
             put(session, &place, &published, key.public())?;
             session.print(&told(&place, &image))

@@ -16,6 +16,8 @@ Examples:
   bulla key generate                            bulla.key, under a passphrase, and bulla.pub
   bulla key generate --output release.key --type ed25519
   bulla key public release.key > release.pub    the public key of a private one
+  bulla key public 'pkcs11:token=ci;object=release?module-path=/usr/lib/softhsm/libsofthsm2.so' > release.pub
+  bulla key public hashivault://release > release.pub
   bulla key import openssl.pem --output release.key
 
 The files are those of cosign, which reads them and makes them too. The passphrase is asked for, or comes from
@@ -46,7 +48,7 @@ enum Command {
     },
     /// Write the public key of a private one to standard output
     Public {
-        /// The file of the private key
+        /// The private key: its file, `pkcs11:…` (RFC 7512) for one on a token, or `hashivault://NAME` for one of Vault
         #[arg(value_name = "KEY")]
         key: PathBuf,
         #[command(flatten)]
@@ -87,9 +89,7 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
             let key = PrivateKey::generate(algorithm, &mut keys::random()?);
             written(session, &key, output, passphrase)
         }
-        Command::Public { key, passphrase } => {
-            session.print(&keys::private(session, key, passphrase)?.public().to_pem())
-        }
+        Command::Public { key, passphrase } => session.print(&keys::public_of(session, key, passphrase)?.to_pem()),
         Command::Import { file, output, passphrase } => written(session, &keys::unprotected(file)?, output, passphrase),
     }
 }

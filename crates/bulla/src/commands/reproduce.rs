@@ -3,11 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use bulla_build::run::Variation;
-use bulla_evidence::{
-    key::{PrivateKey, Signer as _},
-    reproduction::Reproduction,
-    summary::LOCAL_VERIFIER,
-};
+use bulla_evidence::{key::Signer, reproduction::Reproduction, summary::LOCAL_VERIFIER};
 use bulla_model::Kind;
 use clap::Args;
 use serde::Serialize;
@@ -96,7 +92,7 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     let varied = varied(options.perturb.as_deref())?;
     let (keys, source) = (options.key.clone(), options.source.clone());
     // Whoever has to type a passphrase does not wait for a build first.
-    let signer = options.attest.as_deref().map(|key| keys::private(session, key, &options.passphrase)).transpose()?;
+    let signer = options.attest.as_deref().map(|key| keys::signer(session, key, &options.passphrase)).transpose()?;
     if let (Place::Archive(file, _), Some(_)) = (&place, &signer) {
         return Err(EvidenceError::Archive(file.clone()).into());
     }
@@ -119,13 +115,13 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
         }),
     })?;
     if let Some(key) = signer.filter(|_| same) {
-        attest(session, &place, &outcome, names(&varied), &key)?;
+        attest(session, &place, &outcome, names(&varied), &*key)?;
     }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(Kind::Policy.exit_code()) })
 }
 
 /// Says beside the image that it came out the same.
-fn attest(session: &Session, place: &Place, outcome: &Outcome, varied: Vec<&str>, key: &PrivateKey) -> Result<()> {
+fn attest(session: &Session, place: &Place, outcome: &Outcome, varied: Vec<&str>, key: &dyn Signer) -> Result<()> {
     let reproduction = Reproduction {
         verifier: session.config()?.evidence.verifier.clone().unwrap_or_else(|| LOCAL_VERIFIER.to_owned()),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -2,19 +2,13 @@
 
 use std::path::PathBuf;
 
-use bulla_evidence::{
-    Statement, Subject, bundle, carrier,
-    image::SIGNS,
-    key::{PrivateKey, Signer as _},
-    simple,
-    verify::Form,
-};
+use bulla_evidence::{Statement, Subject, bundle, carrier, image::SIGNS, key::Signer, simple, verify::Form};
 use clap::{Args, ValueEnum};
 
 use crate::{
     error::Result,
     ops::{
-        evidence::{EvidenceError, Image, Published, SignedFile, What, put},
+        evidence::{EvidenceError, Image, Published, SignedFile, What, again, put},
         keys::{self, Passphrase},
         transfer::{Beside, Place},
     },
@@ -42,8 +36,8 @@ pub(crate) struct Options {
     #[arg(value_name = "WHAT")]
     what: What,
 
-    /// The file of the private key, as `bulla key generate` or cosign writes it
-    #[arg(long, value_name = "FILE")]
+    /// The private key: its file, `pkcs11:…` (RFC 7512) for one on a token, or `hashivault://NAME` for one of Vault
+    #[arg(long, value_name = "KEY")]
     key: PathBuf,
 
     /// The form of an image's signature [default: both in registries, bundle in layouts, which have no tags for the other]
@@ -93,12 +87,12 @@ impl FormWord {
 
 /// Runs the command.
 pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
-    let key = || keys::private(session, &options.key, &options.passphrase);
+    let key = || keys::signer(session, &options.key, &options.passphrase);
     match &options.what {
         What::File(path) => {
             let (file, key) = (SignedFile::open(path)?, key()?);
             let output = options.output.clone().unwrap_or_else(|| file.beside(None));
-            let bundle = bundle::sign_file(&file.bytes, &key).map_err(EvidenceError::Sign)?;
+            let bundle = bundle::sign_file(&file.bytes, &file.again(&output, &*key)?).map_err(EvidenceError::Sign)?;
             file.put(&bundle, &output, key.public())?;
             session.print(&format!("{}\n", output.display()))
         }
@@ -107,15 +101,16 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
             let image = Image::open(session, place)?;
             let form = FormWord::or_usual(options.form, place);
             let key = key()?;
+            let again = again(session, &image, &*key)?;
             let place = pinned(place, &image);
-            put(session, &place, &published(&image, &place, form, &key)?, key.public())?;
+            put(session, &place, &published(&image, &place, form, &again)?, key.public())?;
             session.print(&told(&place, &image))
         }
     }
 }
 
 /// Signs an image and each of its platforms.
-fn published(image: &Image, place: &Place, form: FormWord, key: &PrivateKey) -> Result<Published, EvidenceError> {
+fn published(image: &Image, place: &Place, form: FormWord, key: &dyn Signer) -> Result<Published, EvidenceError> {
     let mut published = Published::default();
     for subject in image.subjects() {
         if form != FormWord::Legacy {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::file::Marks;
+use crate::ops::keys::Place;
 
 /// What is said of evidence.
 #[derive(Debug, Clone, Default)]
@@ -14,8 +15,10 @@ pub(crate) struct Evidence {
     pub builder: Option<String>,
     /// What summaries call whoever verifies here: a URI.
     pub verifier: Option<String>,
-    /// The private key that signs what CI builds.
+    /// The private key that signs what CI builds: a file, or the name of a key elsewhere.
     pub ci_key: Option<PathBuf>,
+    /// The module that reaches tokens: code that is run.
+    pub pkcs11_module: Option<PathBuf>,
 }
 
 /// The most bytes of a builder's name.
@@ -28,6 +31,7 @@ pub(super) struct EvidenceKeys {
     builder: Option<Spanned<String>>,
     verifier: Option<Spanned<String>>,
     ci_key: Option<Spanned<PathBuf>>,
+    pkcs11_module: Option<Spanned<PathBuf>>,
 }
 
 impl EvidenceKeys {
@@ -38,21 +42,31 @@ impl EvidenceKeys {
             marks.check(name, is_uri(name.get_ref()), "is no URI", &way_out);
         }
         if let Some(path) = &self.ci_key {
+            // A URI that is wrong may have a PIN in it, and is told of without being shown, when it is used.
+            let good = path.get_ref().is_absolute() || !matches!(Place::parse(path.get_ref()), Ok(Place::File(_)));
+            let help = "write the path from `/` on, or the URI of a key elsewhere";
+            marks.check(path, good, "is not an absolute path", help);
+        }
+        if let Some(path) = &self.pkcs11_module {
             marks.check(path, path.get_ref().is_absolute(), "is not an absolute path", "write the path from `/` on");
         }
     }
 
     pub(super) fn over(self, weaker: Self) -> Self {
-        let verifier = self.verifier.or(weaker.verifier);
-        Self { builder: self.builder.or(weaker.builder), verifier, ci_key: self.ci_key.or(weaker.ci_key) }
+        Self {
+            builder: self.builder.or(weaker.builder),
+            verifier: self.verifier.or(weaker.verifier),
+            ci_key: self.ci_key.or(weaker.ci_key),
+            pkcs11_module: self.pkcs11_module.or(weaker.pkcs11_module),
+        }
     }
 
     pub(super) fn into_evidence(self) -> Evidence {
-        let verifier = self.verifier.map(Spanned::into_inner);
         Evidence {
             builder: self.builder.map(Spanned::into_inner),
-            verifier,
+            verifier: self.verifier.map(Spanned::into_inner),
             ci_key: self.ci_key.map(Spanned::into_inner),
+            pkcs11_module: self.pkcs11_module.map(Spanned::into_inner),
         }
     }
 }

@@ -11,7 +11,7 @@ use bulla_build::{
     run::{Anew, Build, BuildError, Built, Had, Journal, Settings, StepRecord, Supply, Unsupplied, Variation},
     secret::Secrets,
 };
-use bulla_evidence::key::PrivateKey;
+use bulla_evidence::key::Signer;
 use bulla_model::{
     Digest, Fault, Kind, Platform,
     lock::Lock,
@@ -74,7 +74,7 @@ pub(crate) struct Wishes {
     /// How much evidence goes with the image.
     pub evidence: Level,
     /// The key that signs it, and its evidence.
-    pub key: Option<Arc<PrivateKey>>,
+    pub key: Option<Arc<dyn Signer>>,
 }
 
 /// Builds the image, and gives it; `None` where a stage alone was wanted.
@@ -337,7 +337,7 @@ pub(crate) fn push(
     project: &Project,
     (lock, image): (&Lock, &Joined),
     reference: &Reference,
-    key: Option<&PrivateKey>,
+    key: Option<&dyn Signer>,
 ) -> Result<()> {
     let registries = ops::registries::client(session)?;
     let target = RegistryTarget::open(&registries, reference)?;

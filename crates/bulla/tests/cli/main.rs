@@ -18,6 +18,7 @@ mod doctor;
 mod evidence;
 mod evidence_admission;
 mod evidence_clients;
+mod evidence_keys;
 mod evidence_lists;
 mod evidence_policy;
 mod evidence_registry;

@@ -1,5 +1,7 @@
 //! Lists of what images are made of.
 
+mod rpm;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_testkit::{Deb, Project, SbomTools, TestEnvironment};

@@ -27,7 +27,7 @@ pub(super) const KNOWN_BY: &str = "known by: ";
 /// By what a component is known that the spec has made.
 const BUILD: &str = "build";
 /// Readers of databases: a database that comes again in a later layer tells of all packages, and not of further ones.
-const DATABASES: [&str; 2] = ["dpkg", "apk"];
+const DATABASES: [&str; 3] = ["dpkg", "apk", "rpm"];
 /// The most notes of files that could not be read.
 const MAX_NOTES: usize = 100;
 
@@ -180,7 +180,7 @@ impl<'a> Composer<'a> {
         let is_database = DATABASES.contains(&finding.by.as_str());
         let mut purl = found.purl.clone();
         if is_database && let Some(id) = release.get("ID") {
-            purl = purl.within(id);
+            purl = purl.within(vendor(&finding.by, id));
             if let Some(version) = release.get("VERSION_ID") {
                 purl = purl.with("distro", &format!("{id}-{version}"));
             }
@@ -317,7 +317,13 @@ impl<'a> Composer<'a> {
         };
         let key = self.insert(component, "release");
         let tells = |finding: &Finding| DATABASES.contains(&finding.by.as_str()) || finding.by == "release";
-        all(self.layers).filter(|(_, finding)| tells(finding)).for_each(|(_, finding)| self.own(&finding.path, &key));
+        all(self.layers).filter(|(_, finding)| tells(finding)).for_each(|(_, finding)| {
+            self.own(&finding.path, &key);
+            // rpm keeps indexes and locks beside its database.
+            if let Some(folder) = finding.path.parent().filter(|_| finding.by == "rpm") {
+                self.own_beneath(&folder, &key);
+            }
+        });
     }
 
     fn insert(&mut self, component: Component, place: &str) -> Key {
@@ -340,6 +346,15 @@ impl<'a> Composer<'a> {
         if self.notes.len() < MAX_NOTES && !self.notes.contains(&note) {
             self.notes.push(note);
         }
+    }
+}
+
+/// Names whose packages a distribution's are in package URLs, which for rpm is not what `os-release` calls the distribution.
+fn vendor<'a>(by: &str, id: &'a str) -> &'a str {
+    match (by, id) {
+        ("rpm", "rhel") => "redhat",
+        ("rpm", id) if id.starts_with("opensuse") => "opensuse",
+        (_, id) => id,
     }
 }
 

@@ -36,6 +36,8 @@ impl Composer<'_> {
         let database = match self.release().get("ID").map(String::as_str) {
             Some("debian" | "ubuntu") => Some("dpkg"),
             Some("alpine") => Some("apk"),
+            Some("fedora" | "rhel" | "centos" | "rocky" | "almalinux" | "ol" | "amzn" | "sles") => Some("rpm"),
+            Some(id) if id.starts_with("opensuse") => Some("rpm"),
             _ => None,
         };
         if let Some(database) = database.filter(|database| !tells(database)) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bulla_build::{assemble::Joined, export::check_name, run::Anew};
-use bulla_evidence::key::PrivateKey;
+use bulla_evidence::key::Signer;
 use bulla_model::{
     Kind, Platform,
     lock::Lock,
@@ -158,7 +158,7 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["target", "watch"])]
     compare: bool,
 
-    /// Sign the image and its evidence by this private key, as `bulla key generate` or cosign writes it
+    /// Sign the image and its evidence by this private key: its file, `pkcs11:…` for one on a token, or `hashivault://NAME` for one of Vault
     ///
     /// The index and the manifest of each platform are signed, and each statement about them; in registries in cosign's older form too. Without it
     /// nothing is signed, but where CI=true and the configuration names a key for that.
@@ -260,7 +260,7 @@ struct Done {
     /// `None` where a stage alone was wanted.
     image: Option<Joined>,
     /// The key that signed it.
-    key: Option<Arc<PrivateKey>>,
+    key: Option<Arc<dyn Signer>>,
 }
 
 /// Builds a project, and pushes it where that is wanted.
@@ -327,7 +327,7 @@ fn evidence(options: &Options) -> Result<Level> {
 }
 
 /// Opens the key that signs: the one that is named, or where CI builds the configuration's. Nothing else signs.
-fn key(session: &Session, options: &Options) -> Result<Option<Arc<PrivateKey>>> {
+fn key(session: &Session, options: &Options) -> Result<Option<Arc<dyn Signer>>> {
     let of_ci = || session.config().map(|config| config.evidence.ci_key.clone().filter(|_| session.environment.ci));
     let path = match &options.sign {
         Some(path) => Some(path.clone()),

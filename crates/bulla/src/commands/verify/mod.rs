@@ -117,7 +117,7 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     let policy = options.policy.as_deref().map(read_policy).transpose()?;
     let of_policy = options.policy.as_deref().zip(policy.as_ref()).map(|(path, (policy, _))| (path, policy));
     let trusted = trusted(&options.keys, of_policy)?;
-    let signer = options.sign.as_deref().map(|key| keys::private(session, key, &options.passphrase)).transpose()?;
+    let signer = options.sign.as_deref().map(|key| keys::signer(session, key, &options.passphrase)).transpose()?;
     let mut evidence = Vec::new();
     let mut assessed = |pieces: Vec<Piece>| {
         let all: Vec<Assessed> = pieces.iter().map(|piece| assess(piece, &trusted)).collect();
@@ -148,7 +148,7 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     };
     if let Some(path) = &options.vsa {
         let policy = policy.as_ref().map(|(policy, bytes)| (policy, bytes.as_slice()));
-        summary::write(session, path, &report, &Subject { resource, policy, evidence }, signer.as_ref())?;
+        summary::write(session, path, &report, &Subject { resource, policy, evidence }, signer.as_deref())?;
     }
     session.print(&match options.format {
         Form::Text => report.text(),

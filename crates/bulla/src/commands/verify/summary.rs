@@ -4,7 +4,7 @@ use std::{io::Write as _, path::Path};
 
 use bulla_evidence::{
     bundle,
-    key::PrivateKey,
+    key::Signer,
     policy::Policy,
     summary::{LOCAL_VERIFIER, Summary},
 };
@@ -64,7 +64,7 @@ pub(super) fn write(
     path: &Path,
     report: &Report,
     subject: &Subject<'_>,
-    key: Option<&PrivateKey>,
+    key: Option<&dyn Signer>,
 ) -> Result<()> {
     let required: Vec<&str> = report.required.iter().map(|one| one.requirement.as_str()).collect();
     let policy_digest = subject.policy.map(|(_, bytes)| Digest::of(bytes));

@@ -10,7 +10,7 @@ use std::{
 
 use bulla_evidence::{
     bundle::{self, Bundle, MAX_BUNDLE, Material},
-    key::PublicKey,
+    key::{PublicKey, Signer, elsewhere::Again},
     verify::{Content, Piece, TrustedKey, Verdict, assess},
 };
 use bulla_model::Digest;
@@ -110,6 +110,21 @@ impl SignedFile {
         found.sort();
         found.truncate(MAX_BUNDLES);
         Ok(found)
+    }
+
+    /// Gives a key that does not sign anew what a bundle of it has signed already. What a key signs in one way only needs no look.
+    ///
+    /// # Errors
+    /// When the bundle cannot be read.
+    pub(crate) fn again<'a>(&self, bundle: &Path, key: &'a dyn Signer) -> Result<Again<'a>> {
+        let mut bytes = Vec::new();
+        match fs_err::File::open(bundle) {
+            Ok(file) if !key.repeats() => {
+                file.take(MAX_BUNDLE as u64 + 1).read_to_end(&mut bytes).map_err(CliError::file)?;
+            }
+            _ => return Ok(Again::new(key, [])),
+        }
+        Ok(Again::new(key, self.piece(self.digest(), bytes).content.signatures()))
     }
 
     /// Writes a bundle of it in one stroke, reads it back and verifies it. One by the same key is replaced, anything else is not.

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use bulla_evidence::{
     bundle::{BUNDLES, MAX_BUNDLE},
-    carrier, image, simple, statement,
+    carrier, image,
+    key::{Signer, elsewhere::Again},
+    simple, statement,
     verify::{About, Claim, Content, Piece, Verdict},
 };
 use bulla_model::{
@@ -48,6 +50,15 @@ pub(crate) fn pieces(session: &Session, image: &Image) -> Result<Vec<Piece>> {
         }
     }
     Ok(found)
+}
+
+/// Gives a key that signs nothing beside an image which it has signed there already. What a key signs in one way only needs no look.
+///
+/// # Errors
+/// When what is there cannot be listed.
+pub(crate) fn again<'a>(session: &Session, image: &Image, key: &'a dyn Signer) -> Result<Again<'a>> {
+    let found = if key.repeats() { Vec::new() } else { pieces(session, image)? };
+    Ok(Again::new(key, found.iter().flat_map(|piece| piece.content.signatures())))
 }
 
 /// Lists the layers of all manifests that may have evidence of a subject.

@@ -13,7 +13,7 @@ pub(crate) use self::{
     consistent::consistent,
     error::EvidenceError,
     file::SignedFile,
-    gather::{content, pieces, small},
+    gather::{again, content, pieces, small},
     put::{Published, put},
     what::{Image, What},
 };

@@ -6,7 +6,7 @@ use bulla_build::export::Draft;
 use bulla_evidence::{
     Statement, bundle,
     carrier::{self, Carrier},
-    key::{PrivateKey, PublicKey},
+    key::{PublicKey, Signer},
     simple::{self, Layer, Tagged},
     verify::{Content, Form, Piece, TrustedKey, Verdict, assess},
 };
@@ -45,7 +45,7 @@ impl Published {
         statement: &Statement,
         subject: &Descriptor,
         forms: &[Form],
-        key: &PrivateKey,
+        key: &dyn Signer,
     ) -> Result<(), EvidenceError> {
         if forms.contains(&Form::Bundle) {
             let bundle = bundle::sign(statement, key)?;

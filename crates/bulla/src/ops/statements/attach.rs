@@ -8,7 +8,7 @@ use bulla_evidence::{
     bundle::{self, BUNDLE},
     carrier::{self, CONFIG, CONTENT, IN_TOTO_PREDICATE, PREDICATE},
     image::SIGNS,
-    key::{PrivateKey, Signer as _},
+    key::Signer,
     statement::{self, MAX_STATEMENT},
 };
 use bulla_model::{
@@ -25,7 +25,7 @@ use crate::{error::Result, ops::evidence::EvidenceError};
 ///
 /// # Errors
 /// When the store cannot be read or written, or the key does not sign.
-pub(super) fn all(store: &Store, image: &Joined, pieces: &[Piece], key: Option<&PrivateKey>) -> Result<Vec<Attached>> {
+pub(super) fn all(store: &Store, image: &Joined, pieces: &[Piece], key: Option<&dyn Signer>) -> Result<Vec<Attached>> {
     let manifests = image.parts.iter().map(|part| &part.manifest);
     let subjects: BTreeMap<Digest, &Descriptor> =
         manifests.chain([&image.index]).map(|entry| (entry.digest, entry)).collect();
@@ -74,7 +74,7 @@ fn is_there(store: &Store, attached: &[Attached]) -> Result<bool> {
     Ok(true)
 }
 
-fn signed(store: &Store, statement: &Statement, key: &PrivateKey) -> Result<Descriptor> {
+fn signed(store: &Store, statement: &Statement, key: &dyn Signer) -> Result<Descriptor> {
     let bundle = bundle::sign(statement, key).map_err(EvidenceError::Sign)?;
     Ok(Descriptor::new(BUNDLE, store.put_blob(&bundle)?, bundle.len() as u64))
 }

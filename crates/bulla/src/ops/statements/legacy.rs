@@ -5,7 +5,7 @@ use bulla_evidence::{
     Statement,
     bundle::{BUNDLE, Bundle, Content, MAX_BUNDLE},
     image::SIGNS,
-    key::{PrivateKey, Signer as _},
+    key::Signer,
     simple,
 };
 use bulla_model::oci::Reference;
@@ -14,7 +14,7 @@ use bulla_store::Store;
 use crate::{
     error::Result,
     ops::{
-        evidence::{EvidenceError, Published, put},
+        evidence::{EvidenceError, Image, Published, again, put},
         transfer::{Beside, Place},
     },
     session::Session,
@@ -29,18 +29,20 @@ pub(crate) fn put_beside(
     store: &Store,
     image: &Joined,
     reference: &Reference,
-    key: &PrivateKey,
+    key: &dyn Signer,
 ) -> Result<()> {
+    let place = Place::Registry(reference.pinned(image.index.digest));
+    let again = again(session, &Image::open(session, &place)?, key)?;
     let mut published = Published::default();
     for attached in image.attached.iter().filter(|one| one.entry.artifact_type.as_deref() == Some(BUNDLE)) {
         let Some(statement) = statement(store, attached)? else { continue };
         let (what, layer) = match statement.predicate_type.as_str() {
-            SIGNS => (Beside::Signatures, simple::sign(&reference.name(), &attached.subject, key)),
-            _ => (Beside::Attestations, simple::attest(&statement, key)),
+            SIGNS => (Beside::Signatures, simple::sign(&reference.name(), &attached.subject, &again)),
+            _ => (Beside::Attestations, simple::attest(&statement, &again)),
         };
         published.legacy.push((what, attached.subject, layer.map_err(EvidenceError::Sign)?));
     }
-    put(session, &Place::Registry(reference.pinned(image.index.digest)), &published, key.public())
+    put(session, &place, &published, key.public())
 }
 
 /// Reads a statement out of the bundle that was made of it.

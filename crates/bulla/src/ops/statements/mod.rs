@@ -23,7 +23,7 @@ use bulla_evidence::{
     Resource, Statement, Subject,
     configuration::{CONFIGURATION, Configuration},
     inventory, json,
-    key::PrivateKey,
+    key::Signer,
     provenance::{
         BUILD_TYPE, BuilderFacts, Definition, External, Internal, Isolation, LOCAL_BUILDER, Metadata, PROVENANCE,
         Provenance, Run, RunStep, Step,
@@ -129,7 +129,7 @@ pub(crate) fn with(
     mut built: Built,
     invocation: &Invocation<'_>,
     level: Level,
-    key: Option<&PrivateKey>,
+    key: Option<&dyn Signer>,
 ) -> Result<Built> {
     let mut pieces = match level {
         Level::None => Vec::new(),

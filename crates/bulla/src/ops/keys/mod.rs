@@ -1,16 +1,21 @@
-//! Keys that sign evidence: their files, and the passphrases that open them.
+//! Keys that sign evidence: their files, and the passphrases that open them; keys on tokens ([`token`]) and of services ([`vault`]).
 //!
-//! A passphrase comes from a file that is named, else from `$BULLA_KEY_PASSWORD`, else from a person at the terminal. It is in memory that is
-//! wiped, and in no argument, which everybody could see.
+//! A passphrase or PIN comes from a file that is named, else from `$BULLA_KEY_PASSWORD`, else from a person at the terminal. It is in memory that
+//! is wiped, and in no argument, which everybody could see.
+
+mod place;
+mod token;
+mod vault;
 
 use std::{
     fs::File,
     io::{Read, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bulla_evidence::{
-    key::{self, KeyError, MAX_KEY, PrivateKey, PublicKey, Signer as _},
+    key::{self, KeyError, MAX_KEY, PrivateKey, PublicKey, Signer},
     verify::TrustedKey,
 };
 use bulla_model::{Fault, Kind, SecretBytes};
@@ -18,6 +23,7 @@ use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+pub(crate) use self::place::Place;
 use crate::{
     error::{CliError, Result},
     secret,
@@ -32,7 +38,7 @@ const LONGEST: usize = 4096;
 /// Where the passphrase of a private key comes from.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Passphrase {
-    /// Take the passphrase of the private key from a file, without its last line feed [default: $BULLA_KEY_PASSWORD, else it is asked for]
+    /// Take the passphrase or PIN of the private key from a file, without its last line feed [default: $BULLA_KEY_PASSWORD, else it is asked for]
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
 }
@@ -100,11 +106,34 @@ pub(crate) fn trusted(paths: impl Iterator<Item = PathBuf>) -> Result<Vec<Truste
     paths.map(|path| Ok(TrustedKey { name: path.display().to_string(), key: public(&path)? })).collect()
 }
 
+/// Opens what signs: the private key of a file, of a token, or of a service.
+///
+/// # Errors
+/// When it is not there, or whoever asks may not use it.
+pub(crate) fn signer(session: &Session, name: &Path, passphrase: &Passphrase) -> Result<Arc<dyn Signer>> {
+    Ok(match Place::parse(name)? {
+        Place::File(path) => Arc::new(private(session, path, passphrase)?),
+        Place::Token(uri) => Arc::new(token::Token::open(session, &uri, passphrase)?),
+        Place::Vault(name) => Arc::new(vault::Vault::open(session, name)?),
+    })
+}
+
+/// Gives the public key of what signs.
+///
+/// # Errors
+/// As [`signer`]; of a token no PIN is needed.
+pub(crate) fn public_of(session: &Session, name: &Path, passphrase: &Passphrase) -> Result<PublicKey> {
+    match Place::parse(name)? {
+        Place::Token(uri) => token::Token::public(session, &uri),
+        Place::File(_) | Place::Vault(_) => Ok(signer(session, name, passphrase)?.public().clone()),
+    }
+}
+
 /// Opens the file of a private key by its passphrase.
 ///
 /// # Errors
 /// When it cannot be read, has none, or the passphrase is another one.
-pub(crate) fn private(session: &Session, path: &Path, passphrase: &Passphrase) -> Result<PrivateKey> {
+fn private(session: &Session, path: &Path, passphrase: &Passphrase) -> Result<PrivateKey> {
     secret::no_core_dumps();
     let bytes = read(path)?;
     let fail = |source| KeyFileError::Key { path: path.to_owned(), source };
@@ -112,8 +141,7 @@ pub(crate) fn private(session: &Session, path: &Path, passphrase: &Passphrase) -
         let reason = "it is not protected by a passphrase: `bulla key import FILE` makes such a one of it".to_owned();
         return Err(fail(KeyError::NoPrivateKey { reason }).into());
     }
-    let passphrase = passphrase.known(session)?;
-    let passphrase = match passphrase {
+    let passphrase = match passphrase.known(session, None)? {
         Some(known) => known,
         None => ask(&format!("Passphrase of {}: ", path.display()))?,
     };
@@ -141,7 +169,7 @@ pub(crate) fn write(session: &Session, key: &PrivateKey, path: &Path, passphrase
             return Err(KeyFileError::Exists(file.to_owned()).into());
         }
     }
-    let passphrase = match passphrase.known(session)? {
+    let passphrase = match passphrase.known(session, None)? {
         Some(known) => known,
         None => {
             let first = ask(&format!("New passphrase for {}: ", path.display()))?;
@@ -216,9 +244,9 @@ fn bounded(from: impl Read, most: usize) -> std::io::Result<SecretBytes> {
 }
 
 impl Passphrase {
-    /// Gives the passphrase, where nobody has to be asked.
-    fn known(&self, session: &Session) -> Result<Option<SecretBytes>> {
-        let value = match &self.passphrase_file {
+    /// Gives the passphrase, where nobody has to be asked: `source` is a file that the name of the key names.
+    fn known(&self, session: &Session, source: Option<&Path>) -> Result<Option<SecretBytes>> {
+        let value = match self.passphrase_file.as_deref().or(source) {
             Some(path) => {
                 let file = fs_err::File::open(path).map_err(CliError::file)?;
                 let bytes = bounded(file, LONGEST).map_err(CliError::file)?;
