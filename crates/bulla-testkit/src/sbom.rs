@@ -168,6 +168,16 @@ impl SbomTools {
         self.wrong(&format!("schema:{}", schema.display()), document)
     }
 
+    /// Gives the list that Syft makes of an image, in a format of its own: `cyclonedx-json`, `spdx-json`.
+    ///
+    /// # Errors
+    /// With what Syft says.
+    pub fn syft_list(&self, image: &str, format: &str) -> Result<String, String> {
+        let mut syft = Command::new(self.0.join("bin/syft"));
+        syft.args(["scan", image, "--output", format, "--quiet"]).env("SYFT_CHECK_FOR_APP_UPDATE", "false");
+        process::output(&mut syft)
+    }
+
     /// Gives the packages that Syft finds in an image, which it is told of as `KIND:PATH`; as package URLs.
     ///
     /// # Errors

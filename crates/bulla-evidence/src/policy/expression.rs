@@ -8,6 +8,8 @@ use serde_json::Value;
 
 /// The most bytes of an expression.
 pub const MAX_EXPRESSION: usize = 2048;
+/// The most characters of a reason, which may quote a value.
+const MAX_REASON: usize = 300;
 /// How deep brackets may lie in each other.
 const MAX_BRACKETS: usize = 24;
 /// How many operators may stand before one thing.
@@ -99,7 +101,7 @@ pub fn evaluate(text: &str, variables: &Value) -> Result<bool, String> {
     match program.execute(&context) {
         Ok(Cel::Bool(is_so)) => Ok(is_so),
         Ok(_) => Err("it is neither true nor false".to_owned()),
-        Err(error) => Err(crate::image::shown(&error.to_string())),
+        Err(error) => Err(error.to_string().chars().take(MAX_REASON).collect()),
     }
 }
 

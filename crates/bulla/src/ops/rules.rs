@@ -28,7 +28,7 @@ const MEMORY: u64 = 512 << 20;
 /// How many bytes of memory a byte of variables may be.
 const UNFOLDED: u64 = 32;
 /// The most seconds of a processor.
-const SECONDS: u64 = 5;
+const SECONDS: u64 = 2;
 /// How long it may take all in all: other work may have the processors.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The signals by which the kernel ends a process that had its time.

@@ -175,18 +175,29 @@ fn layer(layout: &Path, entries: &[TarEntry]) -> Digest {
 #[test]
 fn a_database_that_was_deleted_from_the_image_hides_no_package() {
     let Some(listed) = listed("a database that was deleted") else { return };
-    listed.world.build(&listed.project, &["--evidence", "none"]).success();
-    let before = listed.list("spdx-2.3");
-    layer(&listed.project.path("bulla-out"), &[TarEntry::file("var/lib/dpkg/.wh.status", 0o644, "")]);
-    // The list that was made before has a file that is gone; one without the packages lacks them, though no database tells of them.
-    listed.say("spdxjson", &before);
-    let told_of = told(&listed.verify(5, &["--require", "sbom"]));
-    assert!(told_of.contains("1 files of the list that the image has not (/var/lib/dpkg/status)"), "{told_of}");
-    let bare = serde_json::json!({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []});
-    listed.say("cyclonedx", &bare);
+    let delete = || {
+        listed.world.build(&listed.project, &["--evidence", "none"]).success();
+        let list = listed.list("spdx-2.3");
+        let entries = [("var/lib/dpkg/.wh.status.d", ""), ("etc/os-release", "ID=debian\n")]
+            .map(|(path, text)| TarEntry::file(path, 0o644, text));
+        layer(&listed.project.path("bulla-out"), &entries);
+        list
+    };
+    // The list that was made before has what is gone.
+    listed.say("spdxjson", &delete());
     let report = listed.verify(5, &["--require", "sbom"]);
+    for says in
+        ["2 packages of the list that the image has not (extra 1.5, libextra 3)", "/var/lib/dpkg/status.d/extra"]
+    {
+        assert!(told(&report).contains(says), "{report}");
+    }
+    // One that was made after has nothing, and nobody can tell whether that is so.
+    delete();
+    listed.say("cyclonedx", &serde_json::json!({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}));
+    let report = listed.verify(7, &["--require", "sbom,consistent-sbom"]);
+    assert_eq!(count(&report, &format!("consistent {CYCLONEDX}"), "not-checked"), 2, "{report}");
     assert!(
-        report.to_string().contains("packages of the image that the list lacks (extra 1.5, libextra 3"),
+        report.to_string().contains("the image says that it is debian, and has no database of packages"),
         "{report}"
     );
 }

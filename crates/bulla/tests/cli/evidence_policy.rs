@@ -53,7 +53,7 @@ fn rules_are_held_or_not_by_what_a_build_did() {
     // Not compared, with a refusal, and with what a cache had.
     let stage = "    cache: [/cache]\n";
     let steps = [
-        "mkdir out; cp hello out/hello; busybox wget -q -T 1 http://192.0.2.1/ || true",
+        "mkdir out; cp hello out/hello; busybox nc -w 1 192.0.2.7 443 </dev/null || true",
         "cat /cache/x >out/x || true; echo x >/cache/x",
     ];
     let bad = world::project_with(stage, &steps);
@@ -124,12 +124,12 @@ fn expressions_see_the_image_its_claims_provenance_and_lists() {
     assert_eq!(with("image.platforms.exists(p, p.user == '0')", 7), ("failed".to_owned(), "it is not mine".to_owned()));
     for (expression, says) in [
         ("image.name == 'x'", "No such key: name"),
-        ("nothing == 1", "Undeclared reference to 'nothing'"),
+        ("nothing == 1", "Undeclared reference to "),
         ("image.digest", "neither true nor false"),
         ("1 / 0 == 1", "Division by zero"),
     ] {
         let (verdict, detail) = with(expression, 7);
-        assert!(verdict == "failed" && detail.starts_with("policy.yaml:4: `") && detail.contains(says), "{detail}");
+        assert!(verdict == "failed" && detail.starts_with("policy.yaml:5: `") && detail.contains(says), "{detail}");
     }
     // What is none is a mistake of the policy, with its place.
     listed.project.write("policy.yaml", "policy: 1\nrules:\n  - {name: mine, expression: 'image ==', message: x}\n");

@@ -88,6 +88,7 @@ fn check(tools: &SbomTools, name: &str, environment: &TestEnvironment, project: 
     let folder = tempfile::tempdir().expect("a folder");
     let archive = format!("docker-archive:{}", folder.path().join("image.tar").display());
     environment.run(project, &["build", "--output", &archive]).success();
+    hold(tools, name, (environment, project), &archive);
     let syft: BTreeSet<String> =
         tools.syft(&archive).expect("Syft runs").iter().filter_map(|purl| bare(purl)).collect();
     assert!(!syft.is_empty() || name == "hello", "Syft finds something in {name}");
@@ -103,6 +104,32 @@ fn check(tools: &SbomTools, name: &str, environment: &TestEnvironment, project: 
         }
     }
     assert!(unexplained.is_empty(), "{name}:\n{}", unexplained.join("\n"));
+}
+
+/// Holds the lists of the build against its image, and those that Syft makes of it.
+fn hold(tools: &SbomTools, name: &str, (environment, project): (&TestEnvironment, &Project), archive: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (secret, private, public) = (path("passphrase"), path("one.key"), path("one.pub"));
+    fs_err::write(&secret, "correct horse\n").expect("writing");
+    build(environment, project);
+    environment.run(project, &["key", "generate", "--output", &private, "--passphrase-file", &secret]).success();
+    for (kind, format) in [("cyclonedx", "cyclonedx-json"), ("spdxjson", "spdx-json")] {
+        let list = path(format);
+        fs_err::write(&list, tools.syft_list(archive, format).expect("Syft runs")).expect("writing");
+        let attest = ["attest", "oci:bulla-out", "--type", kind, "--predicate", &list, "--key", &private];
+        environment.run(project, &[&attest[..], &["--passphrase-file", &secret]].concat()).success();
+    }
+    let ran = environment.run(project, &["verify", "oci:bulla-out", "--key", &public, "--format", "json"]);
+    let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let claims = report["claims"].as_array().expect("claims").iter();
+    let lists: Vec<&Value> = claims.filter(|claim| claim["about"]["kind"] == "consistent").collect();
+    assert_eq!(lists.len(), 8, "two of the build and two of Syft, of index and manifest: {report}");
+    for claim in lists {
+        // Those of the build nobody signed here.
+        let wanted = if claim["key"].is_null() { "asserted" } else { "proven" };
+        assert_eq!(claim["verdict"], wanted, "{name}: {claim}");
+    }
 }
 
 fn tools() -> Option<SbomTools> {

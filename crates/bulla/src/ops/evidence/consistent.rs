@@ -20,7 +20,7 @@ use crate::{
 
 const FETCH: &str = "`--full` fetches the layers and looks";
 
-/// What was seen of the layers of one manifest, or why nothing was.
+/// What was seen of the layers of a manifest, or why nothing was.
 type Seen = Result<Bom, (String, &'static str)>;
 
 /// Says of each list of what the image is made of whether it is as the image is. The layers of a registry are fetched with `full` alone.
@@ -38,8 +38,8 @@ pub(crate) fn consistent(
     let mut found = Vec::new();
     for list in assessed.iter().filter(|one| is_list(one)) {
         session.interrupt.check()?;
-        let subject = list.claim.subject;
-        let shown = seen.entry(subject).or_insert_with(|| look(session, place, image, &subject, full));
+        let about = about(image, list.claim.subject);
+        let shown = seen.entry(about).or_insert_with(|| look(session, place, image, &about, full));
         session.interrupt.check()?;
         let shown = match shown {
             Ok(bom) => Shown::Image(bom),
@@ -50,20 +50,24 @@ pub(crate) fn consistent(
     Ok(found)
 }
 
-/// Looks at the layers of what a list is about: a manifest, or an index with one.
-fn look(session: &Session, place: &Place, image: &Image, subject: &Digest, full: bool) -> Seen {
-    let about = match image.platforms.as_slice() {
-        [only] if *subject == image.root.digest => only.digest,
-        [_, ..] if *subject == image.root.digest => {
-            let why = "it is of an image for several platforms, whose files differ".to_owned();
-            return Err((why, "ask for a list of each platform's manifest"));
-        }
-        _ => *subject,
-    };
+/// Gives the manifest that a list is about: that of an index with one.
+fn about(image: &Image, subject: Digest) -> Digest {
+    match image.platforms.as_slice() {
+        [only] if subject == image.root.digest => only.digest,
+        _ => subject,
+    }
+}
+
+/// Looks at the layers of a manifest.
+fn look(session: &Session, place: &Place, image: &Image, about: &Digest, full: bool) -> Seen {
+    if image.platforms.len() > 1 && *about == image.root.digest {
+        let why = "it is of an image for several platforms, whose files differ".to_owned();
+        return Err((why, "ask for a list of each platform's manifest"));
+    }
     if matches!(place, Place::Registry(_)) && !full {
         return Err(("its layers were not fetched".to_owned(), FETCH));
     }
-    let manifest = image.graph.manifests.iter().find(|(entry, _)| entry.digest == about);
+    let manifest = image.graph.manifests.iter().find(|(entry, _)| entry.digest == *about);
     let Some((entry, bytes)) = manifest else {
         return Err(("its manifest is not there".to_owned(), FETCH));
     };
