@@ -24,6 +24,7 @@ pub mod project;
 pub mod python;
 pub mod registry;
 pub mod sbom;
+pub mod sigstore;
 pub mod verdaccio;
 
 pub use authority::TestAuthority;
@@ -40,6 +41,7 @@ pub use project::Project;
 pub use python::{PythonIndex, PythonPackage};
 pub use registry::{FakeRegistry, RegistryFault};
 pub use sbom::SbomTools;
+pub use sigstore::FakeSigstore;
 pub use verdaccio::Verdaccio;
 
 /// Says why real package managers are not run now: they take minutes of a processor, and are run where `BULLA_CLIENTS` is set.

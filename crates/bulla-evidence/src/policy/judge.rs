@@ -42,6 +42,7 @@ impl Policy {
             verdict,
             form: None,
             key: None,
+            signed: None,
             detail,
             advice,
         };

@@ -1,23 +1,19 @@
-//! `bulla attest`: a statement about an image or a file is signed by a key.
+//! `bulla attest`: a statement about an image or a file is signed by a key, or by a certificate.
 
 use std::path::PathBuf;
 
-use bulla_evidence::{
-    Statement, Subject, bundle, carrier, json,
-    key::{PrivateKey, Signer as _},
-    predicate, simple,
-    statement::MAX_STATEMENT,
-};
+use bulla_evidence::{Statement, Subject, carrier, json, predicate, simple, statement::MAX_STATEMENT};
 use bulla_model::{Digest, Platform, oci::Descriptor};
 use clap::Args;
 use serde_json::Value;
 
-use super::sign::{FormWord, pinned, refuse_output, told};
+use super::sign::{self, FormWord, pinned, refuse_output, told};
 use crate::{
     error::{CliError, Result},
     ops::{
         evidence::{EvidenceError, Image, Published, SignedFile, What, put},
-        keys::{self, Passphrase},
+        keyless::{KeylessOptions, Seal},
+        keys::Passphrase,
         transfer::Beside,
     },
     session::Session,
@@ -29,10 +25,10 @@ Examples:
   bulla attest registry.example/team/shop:1.4 --type https://example.org/review/v1 --predicate review.json --key release.key
   bulla attest file:shop.tar --type slsaprovenance1 --predicate provenance.json --key release.key
 
-A predicate is what is said, and its type says what kind of thing that is. Bulla signs that the key's owner says so; it does not look
-whether it is true. Exit codes are those of `bulla sign`.";
+A predicate is what is said, and its type says what kind of thing that is. Bulla signs that the key's owner, or whoever the token is about, says so; it
+does not look whether it is true. Exit codes are those of `bulla sign`.";
 
-/// Sign a statement about an image or a file by a key, and verify what was written
+/// Sign a statement about an image or a file by a key or a certificate, and verify what was written
 ///
 /// The statement is about the image that is named: its index, and its manifest where it is for one platform alone. `--platform` says it
 /// of that platform's manifest, as for a list of packages, which differs from platform to platform.
@@ -52,8 +48,16 @@ pub(crate) struct Options {
     kind: String,
 
     /// The file of the private key, as `bulla key generate` or cosign writes it
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["keyless", "identity_token"],
+        conflicts_with_all = ["keyless", "identity_token"])]
+    key: Option<PathBuf>,
+
+    #[command(flatten)]
+    keyless: KeylessOptions,
+
+    /// Have the configured timestamp authority say when it was signed by the key
+    #[arg(long)]
+    timestamp: bool,
 
     /// Say it of this platform's manifest alone: linux/amd64 or linux/arm64
     #[arg(long, value_name = "OS/ARCH")]
@@ -83,29 +87,28 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
     let statement = |name: Option<&str>, digest: &Digest| {
         Statement::new(vec![Subject::new(name, digest)], &options.kind, predicate.clone())
     };
-    let key = || keys::private(session, &options.key, &options.passphrase);
+    let seal = || sign::seal(session, options.key.as_ref(), &options.passphrase, &options.keyless, options.timestamp);
     match &options.what {
         What::File(path) => {
-            let (file, key) = (SignedFile::open(path)?, key()?);
+            let (file, seal) = (SignedFile::open(path)?, seal()?);
             let kind = predicate::name_of(&options.kind).unwrap_or("attestation");
             let output = options.output.clone().unwrap_or_else(|| file.beside(Some(kind)));
             let statement = statement(file.name(), &file.digest());
-            let bundle = bundle::sign(&statement, &key).map_err(EvidenceError::Sign)?;
-            file.put(&bundle, &output, key.public())?;
+            file.put(&seal.statement(&statement, &file.digest())?, &output, &seal)?;
             session.print(&format!("{}\n", output.display()))
         }
         What::Image(place) => {
             refuse_output(options.output.as_ref())?;
             let image = Image::open(session, place)?;
             let subjects = subjects(&image, options.platform)?;
-            let form = FormWord::or_usual(options.form, place);
-            let key = key()?;
+            let form = FormWord::or_usual(options.form, place, &options.keyless);
+            let seal = seal()?;
             let place = pinned(place, &image);
             let mut published = Published::default();
             for subject in subjects {
-                add(&mut published, &statement(None, &subject.digest), subject, form, &key)?;
+                add(&mut published, &statement(None, &subject.digest), subject, form, &seal)?;
             }
-            put(session, &place, &published, key.public())?;
+            put(session, &place, &published, seal.trust())?;
             session.print(&told(&place, &image))
         }
     }
@@ -125,15 +128,16 @@ fn add(
     statement: &Statement,
     subject: &Descriptor,
     form: FormWord,
-    key: &PrivateKey,
-) -> Result<(), EvidenceError> {
+    seal: &Seal,
+) -> Result<()> {
     if form != FormWord::Legacy {
-        let bundle = bundle::sign(statement, key)?;
+        let bundle = seal.statement(statement, &subject.digest)?;
         let carrier = carrier::of_bundle(bundle, &statement.predicate_type, subject, None);
         published.carriers.push((subject.digest, carrier));
     }
     if form != FormWord::Bundle {
-        published.legacy.push((Beside::Attestations, subject.digest, simple::attest(statement, key)?));
+        let layer = simple::attest(statement, seal.of_legacy()?).map_err(EvidenceError::Sign)?;
+        published.legacy.push((Beside::Attestations, subject.digest, layer));
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use crate::{
     ops::{
         self,
         evidence::{self, Image, SignedFile, What},
+        keyless::{Authorities, CertificateOptions},
         keys,
         transfer::Place,
     },
@@ -35,6 +36,8 @@ Examples:
   bulla verify registry.example/team/shop:1.4 --key release.pub --require signature,provenance,sbom
   bulla verify registry.example/team/shop:1.4 --policy policy.yaml --format json
   bulla verify file:shop.tar --key release.pub       by the bundles beside it, shop.tar.*sigstore.json
+  bulla verify oci:bulla-out --trusted-root trusted_root.json --certificate-identity release@example.org \
+      --certificate-oidc-issuer https://login.example.org
 
 Each line says what is known: proven (a key that you named signed it, or bytes are what a digest says), asserted (somebody says so, and
 nobody signed it), not checked, or failed. Only what is proven counts. Exit codes: 0 when all that is required is proven and nothing
@@ -43,7 +46,8 @@ failed; 5 when something failed; 7 when something required is not proven.";
 /// Say what is proven of an image or a file, and whether that is all that is asked for
 ///
 /// Reads the signatures and statements that lie beside it, and verifies them by the keys that are named; nothing else is asked, so a layout
-/// or a file needs no network. Signatures by certificates (keyless) are not checked.
+/// or a file needs no network. Signatures by certificates (keyless) are verified by a trusted root that is named, and count where it is said who
+/// may sign so.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -54,6 +58,9 @@ pub(crate) struct Options {
     /// The file of a public key that may sign; several times for several keys
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+
+    #[command(flatten)]
+    certificates: CertificateOptions,
 
     /// What has to be proven: content, signature, provenance, sbom, vulnerabilities, vex, a short name of a type, or its URI [default: signature]
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "policy")]
@@ -86,7 +93,10 @@ struct Report {
 pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     let policy = options.policy.as_deref().map(read_policy).transpose()?;
     let keys = trusted(options, policy.as_ref())?;
-    let assessed = |pieces: Vec<Piece>| pieces.iter().map(|piece| assess(piece, &keys)).collect::<Vec<_>>();
+    let folder = options.policy.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let authorities = Authorities::read(session, &options.certificates, policy.as_ref().zip(Some(folder)))?;
+    let trust = authorities.with(&keys);
+    let assessed = |pieces: Vec<Piece>| pieces.iter().map(|piece| assess(piece, trust)).collect::<Vec<_>>();
     let report = match &options.what {
         What::File(path) => {
             let file = SignedFile::open(path)?;
@@ -198,7 +208,9 @@ fn text(report: &Report) -> String {
             Some(Form::Legacy) => Some("legacy"),
             Some(Form::Unsigned) | None => None,
         };
-        let by: Vec<&str> = form.into_iter().chain(claim.key.as_deref()).collect();
+        let who = claim.signed.as_ref().and_then(|signed| Some((signed.identity.as_ref()?, signed.issuer.as_ref()?)));
+        let who = who.map(|(identity, issuer)| format!("{identity} by the word of {issuer}"));
+        let by: Vec<&str> = form.into_iter().chain(claim.key.as_deref()).chain(who.as_deref()).collect();
         if !by.is_empty() {
             line.push_str(&format!(" ({})", by.join(", ")));
         }

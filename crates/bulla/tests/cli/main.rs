@@ -17,6 +17,8 @@ mod diff;
 mod doctor;
 mod evidence;
 mod evidence_clients;
+mod evidence_clients_keyless;
+mod evidence_keyless;
 mod evidence_registry;
 mod explain;
 mod git;

@@ -9,14 +9,16 @@ use std::{
 };
 
 use bulla_evidence::{
-    bundle::{self, Bundle, MAX_BUNDLE, Material},
-    key::PublicKey,
-    verify::{Content, Piece, TrustedKey, Verdict, assess},
+    bundle::{self, Bundle, MAX_BUNDLE},
+    verify::{Content, Piece, Verdict, assess},
 };
 use bulla_model::Digest;
 
 use super::EvidenceError;
-use crate::error::{CliError, Result};
+use crate::{
+    error::{CliError, Result},
+    ops::keyless::Seal,
+};
 
 /// The most bytes of a file: the key signs all of it at once.
 const MAX_FILE: u64 = 2 << 30;
@@ -112,14 +114,14 @@ impl SignedFile {
         Ok(found)
     }
 
-    /// Writes a bundle of it in one stroke, reads it back and verifies it. One by the same key is replaced, anything else is not.
+    /// Writes a bundle of it in one stroke, reads it back and verifies it. One by the same key or person is replaced, anything else is not.
     ///
     /// # Errors
     /// When something else is there, or it cannot be written, or does not verify afterwards.
-    pub(crate) fn put(&self, bundle: &[u8], path: &Path, key: &PublicKey) -> Result<()> {
+    pub(crate) fn put(&self, bundle: &[u8], path: &Path, seal: &Seal) -> Result<()> {
         match fs_err::read(path) {
             Ok(known) if known == bundle => return Ok(()),
-            Ok(known) if is_by(&known, key) => {}
+            Ok(known) if seal.claims(&known) => {}
             Ok(_) => return Err(EvidenceError::Occupied(path.to_owned()).into()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(CliError::file(error)),
@@ -132,19 +134,13 @@ impl SignedFile {
             file.persist(path).map_err(|error| error.error)
         };
         write().map_err(|source| CliError::Write { path: path.to_owned(), source })?;
-        let keys = [TrustedKey { name: String::new(), key: key.clone() }];
         let subject = self.digest();
-        let claim = assess(&self.piece(subject, fs_err::read(path).map_err(CliError::file)?), &keys).claim;
+        let claim = assess(&self.piece(subject, fs_err::read(path).map_err(CliError::file)?), seal.trust()).claim;
         match claim.verdict {
             Verdict::Proven => Ok(()),
             _ => Err(EvidenceError::ReadBack { subject, what: claim.detail }.into()),
         }
     }
-}
-
-fn is_by(bundle: &[u8], key: &PublicKey) -> bool {
-    let material = Bundle::parse(bundle, MAX_BUNDLE).map(|bundle| bundle.material);
-    material.is_ok_and(|material| material == Material::Key { hint: Some(key.hint()) })
 }
 
 fn folder(path: &Path) -> &Path {

@@ -159,6 +159,7 @@ pub(crate) fn content(session: &Session, image: &Image, full: bool) -> Result<Cl
         verdict,
         form: None,
         key: None,
+        signed: None,
         detail,
         advice: advice.map(str::to_owned),
     };

@@ -5,9 +5,8 @@ use std::{io::Cursor, path::Path};
 use bulla_build::export::Draft;
 use bulla_evidence::{
     carrier::Carrier,
-    key::PublicKey,
     simple::{self, Layer, Tagged},
-    verify::{Content, Piece, TrustedKey, Verdict, assess},
+    verify::{Content, Piece, Trust, Verdict, assess},
 };
 use bulla_model::{
     Digest,
@@ -34,17 +33,22 @@ pub(crate) struct Published {
     pub(crate) legacy: Vec<(Beside, Digest, Layer)>,
 }
 
-/// Puts evidence beside an image, and verifies by the key that it is there.
+/// Puts evidence beside an image, and verifies by what signed it that it is there.
 ///
 /// # Errors
 /// When the place does not take it, or does not have it afterwards.
-pub(crate) fn put(session: &Session, place: &Place, published: &Published, key: &PublicKey) -> Result<()> {
+pub(crate) fn put<'a>(
+    session: &Session,
+    place: &Place,
+    published: &Published,
+    trust: impl Into<Trust<'a>>,
+) -> Result<()> {
     match place {
         Place::Layout(folder, _) => layout(folder, published)?,
         Place::Archive(file, _) => return Err(EvidenceError::Archive(file.clone()).into()),
         Place::Registry(reference) => registry(session, reference, published)?,
     }
-    verify(session, place, published, key)
+    verify(session, place, published, trust.into())
 }
 
 fn layout(folder: &Path, published: &Published) -> Result<()> {
@@ -103,12 +107,11 @@ fn send(repository: &Repository, blob: &Descriptor, bytes: &[u8]) -> Result<()> 
 }
 
 /// Reads back what was put, as whoever verifies it later will find it.
-fn verify(session: &Session, place: &Place, published: &Published, key: &PublicKey) -> Result<()> {
+fn verify(session: &Session, place: &Place, published: &Published, trust: Trust<'_>) -> Result<()> {
     let found = pieces(session, &Image::open(session, place)?)?;
-    let keys = [TrustedKey { name: String::new(), key: key.clone() }];
     let check = |subject: Digest, content: Content| {
         let piece = Piece { subject, content };
-        let claim = assess(&piece, &keys).claim;
+        let claim = assess(&piece, trust).claim;
         if found.contains(&piece) && claim.verdict == Verdict::Proven {
             return Ok(());
         }

@@ -7,6 +7,7 @@ use bulla_evidence::{
     image::SIGNS,
     key::{PrivateKey, Signer as _},
     simple,
+    verify::TrustedKey,
 };
 use bulla_model::oci::Reference;
 use bulla_store::Store;
@@ -40,7 +41,8 @@ pub(crate) fn put_beside(
         };
         published.legacy.push((what, attached.subject, layer.map_err(EvidenceError::Sign)?));
     }
-    put(session, &Place::Registry(reference.pinned(image.index.digest)), &published, key.public())
+    let keys = [TrustedKey { name: String::new(), key: key.public().clone() }];
+    put(session, &Place::Registry(reference.pinned(image.index.digest)), &published, &keys)
 }
 
 /// Reads a statement out of the bundle that was made of it.
