@@ -10,6 +10,7 @@ mod evidence;
 mod git;
 mod image;
 mod inventory;
+mod keyless;
 mod layout;
 mod lent;
 mod model;
@@ -102,6 +103,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("copyright", inventory::copyright),
     ("provenance", evidence::provenance),
     ("difference", evidence::difference),
+    ("keyless", keyless::keyless),
 ];
 
 /// Finds a target by its name.

@@ -1,16 +1,17 @@
-//! Bundles of Sigstore: a signature with what verifies it, in one document (`sigstore_bundle.proto`, version 0.3; cosign,
-//! `specs/BUNDLE_SPEC.md`).
+//! Bundles of Sigstore: a signature with what verifies it, in one document (`sigstore_bundle.proto`, versions 0.1 to 0.3; cosign,
+//! `specs/BUNDLE_SPEC.md`). Version 0.3 is written.
 //!
-//! What a key signed is verified by that key alone. Entries of transparency logs and timestamps, which may be in a bundle beside it,
-//! are not read: nothing depends on when it was signed. A bundle with a certificate has no key that stays, and is good only with a
-//! log: [`Material::Certificate`] says that it is one.
+//! What a key signed is verified by that key. A bundle with a certificate has no key that stays, and is good only with a log:
+//! [`Material::Certificate`] says that it is one. Certificates, entries of transparency logs and timestamps are read by [`crate::keyless`], where
+//! there is a trusted root to hold them against.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bulla_model::Digest;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::{Value, json};
 
 use crate::{
-    dsse::Envelope,
+    dsse::{self, Envelope},
     json::{self, JsonError},
     key::{PublicKey, SignError, SignatureError, Signer},
     statement::{MAX_STATEMENT, MEDIA_TYPE, Statement},
@@ -18,8 +19,12 @@ use crate::{
 
 /// The media type of a bundle, and the kind of a manifest that has one.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-/// How version 0.3 was written at first.
-const EARLY: &str = "application/vnd.dev.sigstore.bundle+json;version=0.3";
+/// How the versions were written at first.
+const EARLY: [&str; 3] = [
+    "application/vnd.dev.sigstore.bundle+json;version=0.1",
+    "application/vnd.dev.sigstore.bundle+json;version=0.2",
+    "application/vnd.dev.sigstore.bundle+json;version=0.3",
+];
 /// What all versions of bundles begin with.
 pub const BUNDLES: &str = "application/vnd.dev.sigstore.bundle";
 /// The most bytes of a bundle that are read: one around the largest statement, in base64.
@@ -73,7 +78,7 @@ pub enum BundleError {
         reason: &'static str,
     },
     /// It is of another version.
-    #[error("a Sigstore bundle of another version than 0.3")]
+    #[error("a Sigstore bundle of another version than 0.1 to 0.3")]
     Version,
     /// It says nothing of what verifies it.
     #[error("a Sigstore bundle that names neither key nor certificate")]
@@ -96,10 +101,14 @@ struct Written {
 struct WrittenMaterial {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     public_key: Option<WrittenKey>,
-    #[serde(default, skip_serializing)]
-    certificate: Option<IgnoredAny>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<Value>,
     #[serde(default, skip_serializing)]
     x509_certificate_chain: Option<IgnoredAny>,
+    #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
+    tlog_entries: Option<Value>,
+    #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
+    timestamp_verification_data: Option<Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,36 +134,105 @@ struct WrittenDigest {
     digest: String,
 }
 
-/// Signs a statement, and gives the bundle of it. The same statement and key give the same bytes, where the key signs without chance.
+/// Something that is signed, and that a bundle can be made of: by the key itself, or with what vouches for it.
+#[derive(Debug)]
+pub struct Draft {
+    content: DraftContent,
+    /// The signature.
+    signature: Vec<u8>,
+    /// The digest of what was signed, which a log keeps of it.
+    signed: Digest,
+}
+
+#[derive(Debug)]
+enum DraftContent {
+    Envelope(Envelope),
+    File(Digest),
+}
+
+impl Draft {
+    /// Signs a statement. The same statement and key give the same bytes, where the key signs without chance.
+    ///
+    /// # Errors
+    /// When the key does not sign.
+    pub fn statement(statement: &Statement, signer: &dyn Signer) -> Result<Self, SignError> {
+        let payload = statement.to_bytes();
+        let message = dsse::encoded(MEDIA_TYPE, &payload);
+        let signature = signer.sign(&message)?;
+        let content = DraftContent::Envelope(Envelope::with(MEDIA_TYPE, &payload, &signature));
+        Ok(Self { content, signature, signed: Digest::of(&message) })
+    }
+
+    /// Signs a file, as `cosign sign-blob` does.
+    ///
+    /// # Errors
+    /// When the key does not sign.
+    pub fn file(file: &[u8], signer: &dyn Signer) -> Result<Self, SignError> {
+        let signed = Digest::of(file);
+        Ok(Self { content: DraftContent::File(signed), signature: signer.sign(file)?, signed })
+    }
+
+    /// Gives the signature, over which a timestamp is.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// Gives the digest of what was signed: the file, or the encoding of the statement.
+    pub const fn signed(&self) -> &Digest {
+        &self.signed
+    }
+
+    /// Gives the bundle that a key verifies, with a timestamp where there is one.
+    pub fn with_key(self, key: &PublicKey, timestamp: Option<&[u8]>) -> Vec<u8> {
+        self.written(WrittenMaterial {
+            public_key: Some(WrittenKey { hint: Some(key.hint()) }),
+            timestamp_verification_data: timestamp.map(timestamps),
+            ..WrittenMaterial::default()
+        })
+    }
+
+    /// Gives the bundle that a certificate in DER verifies, with the entry of a log and a timestamp.
+    pub fn with_certificate(self, certificate: &[u8], entry: Value, timestamp: &[u8]) -> Vec<u8> {
+        self.written(WrittenMaterial {
+            certificate: Some(json!({"rawBytes": STANDARD.encode(certificate)})),
+            tlog_entries: Some(json!([entry])),
+            timestamp_verification_data: Some(timestamps(timestamp)),
+            ..WrittenMaterial::default()
+        })
+    }
+
+    fn written(self, verification_material: WrittenMaterial) -> Vec<u8> {
+        let (dsse_envelope, message_signature) = match self.content {
+            DraftContent::Envelope(envelope) => (Some(envelope), None),
+            DraftContent::File(digest) => {
+                let digest = STANDARD.encode(digest.as_bytes());
+                let message_digest = Some(WrittenDigest { algorithm: "SHA2_256".to_owned(), digest });
+                (None, Some(WrittenSignature { message_digest, signature: STANDARD.encode(self.signature) }))
+            }
+        };
+        json::write(&Written { media_type: BUNDLE.to_owned(), verification_material, dsse_envelope, message_signature })
+    }
+}
+
+/// Writes the answer of a timestamp authority.
+fn timestamps(answer: &[u8]) -> Value {
+    json!({"rfc3161Timestamps": [{"signedTimestamp": STANDARD.encode(answer)}]})
+}
+
+/// Signs a statement, and gives the bundle of it by the key alone.
 ///
 /// # Errors
 /// When the key does not sign.
 pub fn sign(statement: &Statement, signer: &dyn Signer) -> Result<Vec<u8>, SignError> {
-    let envelope = Envelope::sign(MEDIA_TYPE, &statement.to_bytes(), signer)?;
-    Ok(written(signer.public(), Some(envelope), None))
+    Ok(Draft::statement(statement, signer)?.with_key(signer.public(), None))
 }
 
-/// Signs a file, and gives the bundle of it, as `cosign sign-blob` writes it.
+/// Signs a file, and gives the bundle of it by the key alone.
 ///
 /// # Errors
 /// When the key does not sign.
 pub fn sign_file(file: &[u8], signer: &dyn Signer) -> Result<Vec<u8>, SignError> {
-    let digest = STANDARD.encode(Digest::of(file).as_bytes());
-    let signature = WrittenSignature {
-        message_digest: Some(WrittenDigest { algorithm: "SHA2_256".to_owned(), digest }),
-        signature: STANDARD.encode(signer.sign(file)?),
-    };
-    Ok(written(signer.public(), None, Some(signature)))
-}
-
-fn written(key: &PublicKey, envelope: Option<Envelope>, signature: Option<WrittenSignature>) -> Vec<u8> {
-    let public_key = Some(WrittenKey { hint: Some(key.hint()) });
-    json::write(&Written {
-        media_type: BUNDLE.to_owned(),
-        verification_material: WrittenMaterial { public_key, ..WrittenMaterial::default() },
-        dsse_envelope: envelope,
-        message_signature: signature,
-    })
+    Ok(Draft::file(file, signer)?.with_key(signer.public(), None))
 }
 
 impl Bundle {
@@ -164,7 +242,7 @@ impl Bundle {
     /// When it is none.
     pub fn parse(bytes: &[u8], most: usize) -> Result<Self, BundleError> {
         let written: Written = json::read_as(bytes, most)?;
-        if ![BUNDLE, EARLY].contains(&written.media_type.as_str()) {
+        if written.media_type != BUNDLE && !EARLY.contains(&written.media_type.as_str()) {
             return Err(BundleError::Version);
         }
         let material = written.verification_material;
@@ -211,8 +289,6 @@ impl WrittenSignature {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
     use crate::{key::tests::keys, statement::Subject};
 

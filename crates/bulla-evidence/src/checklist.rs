@@ -314,6 +314,7 @@ mod tests {
             verdict,
             form: None,
             key: None,
+            signed: None,
             detail: String::new(),
             advice: None,
         };

@@ -29,12 +29,16 @@ impl Envelope {
     /// # Errors
     /// When the key does not sign.
     pub fn sign(payload_type: &str, payload: &[u8], signer: &dyn Signer) -> Result<Self, SignError> {
-        let sig = STANDARD.encode(signer.sign(&encoded(payload_type, payload))?);
-        Ok(Self {
+        Ok(Self::with(payload_type, payload, &signer.sign(&encoded(payload_type, payload))?))
+    }
+
+    /// Puts a payload into an envelope with a signature over what is [`encoded`] of it.
+    pub(crate) fn with(payload_type: &str, payload: &[u8], signature: &[u8]) -> Self {
+        Self {
             payload: STANDARD.encode(payload),
             payload_type: payload_type.to_owned(),
-            signatures: vec![EnvelopeSignature { sig }],
-        })
+            signatures: vec![EnvelopeSignature { sig: STANDARD.encode(signature) }],
+        }
     }
 
     /// Gives what it says that its payload is.

@@ -105,7 +105,9 @@ impl Client {
                 (ask.url.clone(), self.inner.agents.deliver(&delivery, SendBody::from_reader(&mut left), config)?)
             }
         };
-        if response.status().as_u16() != 200 {
+        // What was sent may have made something.
+        let is_answer = matches!((response.status().as_u16(), ask.body), (200, _) | (201, Some(_)));
+        if !is_answer {
             return Err(bad_status(&url, &response));
         }
         let media_type = header_text(&response, header::CONTENT_TYPE);

@@ -1,4 +1,4 @@
-//! The real cosign, and Sigstore's own verifier for JavaScript.
+//! The real cosign, and Sigstore's own verifiers for JavaScript and Python.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,6 +11,8 @@ use crate::{cache, clients, process, skipped};
 const COSIGN: &str = "v3.1.3";
 /// The newest version of Sigstore's verifier that Node 20 runs.
 const SIGSTORE: &str = "4.1.1";
+/// Sigstore's verifier for Python.
+const PYTHON: &str = "sigstore==4.5.1";
 
 /// Gives the program, which `go install` makes when it is not there: that compiles for minutes. `None`, after it was said why, where it cannot be
 /// had.
@@ -58,4 +60,20 @@ pub fn node_sigstore() -> Option<PathBuf> {
         Ok(folder)
     };
     make().map_err(|why: String| skipped("Sigstore's verifier for JavaScript", &why)).ok()
+}
+
+/// Gives a Python that has Sigstore's verifier. `None`, after it was said why, where it cannot be had.
+pub fn python_sigstore() -> Option<PathBuf> {
+    let make = || {
+        clients()?;
+        let home = cache::folder().join(format!("python-{PYTHON}"));
+        let _lock = cache::lock("python-sigstore");
+        if !home.join("complete").is_file() {
+            process::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+            process::output(Command::new(home.join("bin/pip")).args(["install", "--quiet", PYTHON]))?;
+            fs_err::write(home.join("complete"), "").map_err(|error| error.to_string())?;
+        }
+        Ok(home.join("bin/python"))
+    };
+    make().map_err(|why: String| skipped("Sigstore's verifier for Python", &why)).ok()
 }

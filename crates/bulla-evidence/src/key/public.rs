@@ -69,6 +69,11 @@ impl PublicKey {
         Self { key: Key::Ed25519(Box::new(key)), der }
     }
 
+    /// Gives it as a SubjectPublicKeyInfo in DER (RFC 5280, section 4.1).
+    pub fn to_der(&self) -> &[u8] {
+        &self.der
+    }
+
     /// Writes it as PEM.
     ///
     /// # Panics

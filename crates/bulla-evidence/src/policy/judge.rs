@@ -71,6 +71,7 @@ impl Policy {
             verdict,
             form: None,
             key: None,
+            signed: None,
             detail,
             advice,
         };

@@ -18,7 +18,10 @@ use serde::Serialize;
 
 pub(crate) use self::judge::non_root;
 pub use self::{expression::Expression, variables::variables};
-use crate::verify::{Form, require::Requirement};
+use crate::{
+    keyless::TrustedIdentity,
+    verify::{Form, require::Requirement},
+};
 
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,10 @@ pub struct Policy {
     pub uri: Option<String>,
     /// The files of the public keys that may sign, relative to the policy's folder; none where the command names them.
     pub keys: Vec<String>,
+    /// Who may sign by a certificate; nobody where the command names them.
+    pub identities: Vec<TrustedIdentity>,
+    /// The file with the authorities of certificates and times, relative to the policy's folder.
+    pub trusted_root: Option<String>,
     /// The forms that evidence may have.
     pub forms: Vec<Form>,
     /// What has to be proven.

@@ -44,6 +44,9 @@ fn a_policy_is_read_whole_and_its_mistakes_have_their_lines() {
     assert_eq!((least.require, least.forms.len(), least.non_root), (vec![Requirement::Signature], 2, false));
     for (change, into, line, says) in [
         ("policy: 1", "policy: 2", 1, "the only version"),
+        ("keys: [release.pub]", "identities: [{identity: a}]", 2, "issuer"),
+        ("keys: [release.pub]", "identities: [{identity: /(/, issuer: b}]", 2, "a pattern"),
+        ("keys: [release.pub]", "trusted-root: ''", 2, "the path of a trusted root"),
         ("forms: [bundle]", "forms: [paper]", 3, "`bundle` or `legacy`"),
         ("spdxjson", "everything", 4, "expected content, signature"),
         ("non-root: true", "nonroot: true", 9, "nonroot"),
@@ -107,6 +110,23 @@ fn verdicts(text: &str, facts: &Facts, assessed: &[Assessed]) -> Vec<(String, Ve
     let claims = policy(text).judge(facts, assessed);
     let rule = |about: About| if let About::Rule(rule) = about { rule } else { panic!("{about:?} is no rule") };
     claims.into_iter().map(|claim| (rule(claim.about), claim.verdict)).collect()
+}
+
+#[test]
+fn people_and_patterns_of_people_may_sign_where_a_policy_says_so() {
+    let text = "policy: 1
+trusted-root: root.json
+identities:
+  - {identity: release@example.org, issuer: https://issuer.example}
+  - {identity: '/https://forge.example/team/[a-z]+/workflow@refs/tags/.*/', issuer: https://forge.example}
+";
+    let policy = policy(text);
+    assert_eq!(policy.trusted_root.as_deref(), Some("root.json"));
+    let may = |identity: &str, issuer: &str| policy.identities.iter().any(|one| one.is(identity, issuer));
+    assert!(may("release@example.org", "https://issuer.example"));
+    assert!(may("https://forge.example/team/shop/workflow@refs/tags/1", "https://forge.example"));
+    assert!(!may("release@example.org", "https://forge.example"));
+    assert!(!may("https://forge.example/team/shop/other@refs/tags/1", "https://forge.example"));
 }
 
 #[test]

@@ -12,7 +12,10 @@ use serde::{
 };
 
 use super::{Exception, Expression, Policy, Rule, base, expression};
-use crate::verify::{Form, require::Requirement};
+use crate::{
+    keyless::{Matcher, TrustedIdentity},
+    verify::{Form, require::Requirement},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the keys of a policy")]
@@ -23,6 +26,10 @@ pub(super) struct PolicyKeys {
     uri: Option<Uri>,
     #[serde(default)]
     keys: Vec<KeyFile>,
+    #[serde(default)]
+    identities: Vec<IdentityKeys>,
+    #[serde(default, rename = "trusted-root")]
+    trusted_root: Option<RootFile>,
     #[serde(default = "both")]
     forms: Vec<FormWord>,
     #[serde(default = "signature")]
@@ -37,6 +44,13 @@ pub(super) struct PolicyKeys {
     rules: Vec<RuleKeys>,
     #[serde(default)]
     exceptions: Vec<ExceptionKeys>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "`identity` and `issuer`")]
+struct IdentityKeys {
+    identity: Named,
+    issuer: Named,
 }
 
 #[derive(Default, Deserialize)]
@@ -126,6 +140,21 @@ scalar!(Version, (), "1, the only version that there is", |text| (text == "1").t
 scalar!(KeyFile, String, "the path of a file with a public key, relative to the policy", |text| {
     (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned())
 });
+scalar!(RootFile, String, "the path of a trusted root, relative to the policy", |text| {
+    (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned())
+});
+scalar!(
+    Named,
+    Matcher,
+    "an identity or issuer, or a pattern of all of it between slashes, as /https:..example.org.*/",
+    |text| {
+        let plain = !text.chars().any(char::is_control) && text.len() <= 4096 && !text.is_empty();
+        match text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
+            Some(pattern) if plain => Matcher::pattern(pattern).ok(),
+            _ => plain.then(|| Matcher::Exact(text.to_owned())),
+        }
+    }
+);
 scalar!(FormWord, Form, "`bundle` or `legacy`", |text| match text {
     "bundle" => Some(Form::Bundle),
     "legacy" => Some(Form::Legacy),
@@ -226,6 +255,12 @@ impl PolicyKeys {
         Policy {
             uri: self.uri.map(|one| one.0),
             keys: self.keys.into_iter().map(|one| one.0).collect(),
+            identities: self
+                .identities
+                .into_iter()
+                .map(|one| TrustedIdentity { identity: one.identity.0, issuer: one.issuer.0 })
+                .collect(),
+            trusted_root: self.trusted_root.map(|one| one.0),
             forms: self.forms.into_iter().map(|one| one.0).collect(),
             require: self.require.into_iter().map(|one| one.0).collect(),
             builders: self.provenance.builders.into_iter().map(|one| one.0).collect(),

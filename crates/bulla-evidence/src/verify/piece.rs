@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bulla_model::Digest;
 
-use super::{About, Assessed, Claim, Form, TrustedKey, Verdict};
+use super::{About, Assessed, Claim, Form, SignedBy, Trust, TrustedKey, Verdict, certificate};
 use crate::{
     bundle::{self, Bundle, MAX_BUNDLE, Material},
     dsse::Envelope,
@@ -74,14 +74,18 @@ impl Content {
 
 pub(super) const SIGN_IT: &str = "sign it: `bulla build --sign FILE`, or `bulla attest`";
 const NAME_KEY: &str = "if you trust whoever signed it, name their key by `--key FILE`";
-const FORGED: &str = "do not use it before you know who put this evidence there";
-const KEYLESS: &str = "signatures by certificates are not verified; ask for one by a key";
+pub(super) const OTHER: &str = "its statement is about something else";
+pub(super) const FORGED: &str = "do not use it before you know who put this evidence there";
+const KEYLESS: &str =
+    "signatures by certificates are verified in bundles; ask for one, or for a signature by a key (`--key FILE`)";
 
-/// Says what a piece proves, by keys that are named.
-pub fn assess(piece: &Piece, keys: &[TrustedKey]) -> Assessed {
+/// Says what a piece proves, by the keys and people that are named.
+pub fn assess<'a>(piece: &Piece, trust: impl Into<Trust<'a>>) -> Assessed {
+    let trust = trust.into();
+    let keys = trust.keys;
     match &piece.content {
-        Content::Bundle(bytes) => of_bundle(piece, bytes, None, keys),
-        Content::FileBundle { bundle, file } => of_bundle(piece, bundle, Some(file), keys),
+        Content::Bundle(bytes) => of_bundle(piece, bytes, None, trust),
+        Content::FileBundle { bundle, file } => of_bundle(piece, bundle, Some(file), trust),
         Content::Document { keyless: true, .. } => keyless(piece, About::Signature, Form::Legacy),
         Content::Document { payload, signature, .. } => of_document(piece, payload, signature, keys),
         Content::Envelope { keyless: true, .. } => keyless(piece, About::Unknown, Form::Legacy),
@@ -91,7 +95,8 @@ pub fn assess(piece: &Piece, keys: &[TrustedKey]) -> Assessed {
     }
 }
 
-fn of_bundle(piece: &Piece, bytes: &[u8], file: Option<&[u8]>, keys: &[TrustedKey]) -> Assessed {
+fn of_bundle(piece: &Piece, bytes: &[u8], file: Option<&[u8]>, trust: Trust<'_>) -> Assessed {
+    let keys = trust.keys;
     let claims = Claims(piece, Some(Form::Bundle));
     let bundle = match Bundle::parse(bytes, MAX_BUNDLE) {
         Ok(bundle) => bundle,
@@ -101,7 +106,7 @@ fn of_bundle(piece: &Piece, bytes: &[u8], file: Option<&[u8]>, keys: &[TrustedKe
         Err(error) => return claims.failed(About::Unknown, &error.to_string(), FORGED),
     };
     let Material::Key { hint } = &bundle.material else {
-        return keyless(piece, told(&bundle), Form::Bundle);
+        return certificate::assess(&claims, &bundle, bytes, file, trust.certificates);
     };
     let message = match &bundle.content {
         bundle::Content::Envelope(envelope) => {
@@ -109,7 +114,9 @@ fn of_bundle(piece: &Piece, bytes: &[u8], file: Option<&[u8]>, keys: &[TrustedKe
                 MEDIA_TYPE => envelope.verify(key),
                 _ => Err(SignatureError::Unreadable),
             });
-            return judged(&claims, told(&bundle), hint.as_deref(), signed, keys);
+            let key = signed.as_ref().map(|(known, _)| &known.key);
+            let judged = judged(&claims, told(&bundle), hint.as_deref(), signed, keys);
+            return certificate::timed(judged, &claims, key, bytes, None, trust.certificates);
         }
         bundle::Content::File { signature, .. } => signature,
     };
@@ -118,7 +125,10 @@ fn of_bundle(piece: &Piece, bytes: &[u8], file: Option<&[u8]>, keys: &[TrustedKe
         return claims.failed(About::Signature, what, FORGED);
     };
     match by(keys, |key| key.verify(file, message)) {
-        Some((key, ())) => claims.proven(About::Signature, key, "its bytes are signed".to_owned(), None),
+        Some((key, ())) => {
+            let proven = claims.proven(About::Signature, key, "its bytes are signed".to_owned(), None);
+            certificate::timed(proven, &claims, Some(&key.key), bytes, Some(file), trust.certificates)
+        }
         None => stranger(&claims, About::Signature, hint.as_deref(), keys),
     }
 }
@@ -145,24 +155,32 @@ fn judged(
     signed: Option<(&TrustedKey, Vec<u8>)>,
     keys: &[TrustedKey],
 ) -> Assessed {
-    let Some((key, payload)) = signed else { return stranger(claims, about, hint, keys) };
-    // Only what a key has signed is read.
-    let statement = match Statement::parse(&payload) {
+    match signed {
+        Some((key, payload)) => stated(claims, about, &payload).by(key),
+        None => stranger(claims, about, hint, keys),
+    }
+}
+
+/// Says what a statement proves that somebody who may has signed: only such a one is read.
+pub(super) fn stated(claims: &Claims<'_>, about: About, payload: &[u8]) -> Assessed {
+    let statement = match Statement::parse(payload) {
         Ok(statement) => statement,
-        Err(error) => return claims.failed(about, &error.to_string(), FORGED).by(key),
+        Err(error) => return claims.failed(about, &error.to_string(), FORGED),
     };
     let subject = &claims.0.subject;
-    if statement.predicate_type == SIGNS {
-        return match signs(&statement, subject) {
-            Ok(()) => claims.proven(About::Signature, key, "it is signed".to_owned(), Some(statement)),
-            Err(error) => claims.failed(About::Signature, &error.to_string(), FORGED).by(key),
-        };
-    }
-    let about = About::Statement(shown(&statement.predicate_type));
-    if !statement.is_about(subject) {
-        return claims.failed(about, "its statement is about something else", FORGED).by(key);
-    }
-    claims.proven(about, key, "its statement is signed, and about this digest".to_owned(), Some(statement))
+    let (about, detail) = if statement.predicate_type == SIGNS {
+        match signs(&statement, subject) {
+            Ok(()) => (About::Signature, "it is signed"),
+            Err(error) => return claims.failed(About::Signature, &error.to_string(), FORGED),
+        }
+    } else {
+        let about = About::Statement(shown(&statement.predicate_type));
+        if !statement.is_about(subject) {
+            return claims.failed(about, OTHER, FORGED);
+        }
+        (about, "its statement is signed, and about this digest")
+    };
+    Assessed { statement: Some(statement), ..claims.claim(about, Verdict::Proven, detail, "") }
 }
 
 fn of_document(piece: &Piece, payload: &[u8], signature: &str, keys: &[TrustedKey]) -> Assessed {
@@ -190,7 +208,7 @@ fn unsigned(piece: &Piece, bytes: &[u8]) -> Assessed {
         Ok(statement) => {
             let about = About::Statement(shown(&statement.predicate_type));
             if !statement.is_about(&piece.subject) {
-                return claims.failed(about, "its statement is about something else", FORGED);
+                return claims.failed(about, OTHER, FORGED);
             }
             let found = "somebody says so, and nobody signed it";
             Assessed { statement: Some(statement), ..claims.claim(about, Verdict::Asserted, found, SIGN_IT) }
@@ -219,7 +237,7 @@ fn by<T>(keys: &[TrustedKey], verify: impl Fn(&PublicKey) -> Result<T, Signature
 }
 
 /// Gives what a bundle says that it is about, of which nothing is proven.
-fn told(bundle: &Bundle) -> About {
+pub(super) fn told(bundle: &Bundle) -> About {
     match &bundle.content {
         bundle::Content::Envelope(envelope) => about_of(envelope.payload().ok().as_deref()),
         bundle::Content::File { .. } => About::Signature,
@@ -235,24 +253,30 @@ fn about_of(payload: Option<&[u8]>) -> About {
 }
 
 /// What all claims of a piece have in common.
-struct Claims<'a>(&'a Piece, Option<Form>);
+pub(super) struct Claims<'a>(&'a Piece, Option<Form>);
 
 impl Claims<'_> {
-    fn claim(&self, about: About, verdict: Verdict, detail: &str, advice: &str) -> Assessed {
+    /// Gives what all of them are claimed of.
+    pub(super) fn subject(&self) -> &Digest {
+        &self.0.subject
+    }
+
+    pub(super) fn claim(&self, about: About, verdict: Verdict, detail: &str, advice: &str) -> Assessed {
         let (subject, form) = (self.0.subject, self.1);
         let (detail, advice) = (detail.to_owned(), Some(advice.to_owned()).filter(|advice| !advice.is_empty()));
-        Assessed { claim: Claim { subject, about, verdict, form, key: None, detail, advice }, statement: None }
+        let claim = Claim { subject, about, verdict, form, key: None, signed: None, detail, advice };
+        Assessed { claim, statement: None }
     }
 
     fn proven(&self, about: About, key: &TrustedKey, detail: String, statement: Option<Statement>) -> Assessed {
         Assessed { statement, ..self.claim(about, Verdict::Proven, &detail, "") }.by(key)
     }
 
-    fn not_checked(&self, about: About, detail: &str, advice: &str) -> Assessed {
+    pub(super) fn not_checked(&self, about: About, detail: &str, advice: &str) -> Assessed {
         self.claim(about, Verdict::NotChecked, detail, advice)
     }
 
-    fn failed(&self, about: About, detail: &str, advice: &str) -> Assessed {
+    pub(super) fn failed(&self, about: About, detail: &str, advice: &str) -> Assessed {
         self.claim(about, Verdict::Failed, detail, advice)
     }
 }
@@ -260,6 +284,12 @@ impl Claims<'_> {
 impl Assessed {
     fn by(mut self, key: &TrustedKey) -> Self {
         self.claim.key = Some(key.name.clone());
+        self
+    }
+
+    /// Says who signed it by a certificate, or when.
+    pub(super) fn signed(mut self, signed: SignedBy) -> Self {
+        self.claim.signed = Some(signed);
         self
     }
 }

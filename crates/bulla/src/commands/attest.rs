@@ -1,22 +1,23 @@
-//! `bulla attest`: a statement about an image or a file is signed by a key.
+//! `bulla attest`: a statement about an image or a file is signed by a key, or by a certificate.
 
 use std::path::PathBuf;
 
 use bulla_evidence::{
-    Statement, Subject, bundle, json, predicate,
+    Statement, Subject, json, predicate,
     statement::{MAX_STATEMENT, STATEMENT},
 };
 use bulla_model::{Digest, Platform};
 use clap::Args;
 use serde_json::Value;
 
-use super::sign::{FormWord, pinned, refuse_output, told};
+use super::sign::{self, FormWord, pinned, refuse_output, told};
 use crate::{
     error::{CliError, Result},
     neutral,
     ops::{
-        evidence::{EvidenceError, Image, Published, SignedFile, What, again, put},
-        keys::{self, Passphrase},
+        evidence::{EvidenceError, Image, Published, SignedFile, What, put, signatures},
+        keyless::KeylessOptions,
+        keys::Passphrase,
     },
     session::Session,
 };
@@ -28,10 +29,10 @@ Examples:
   bulla attest registry.example/team/shop:1.4 --type vsa --predicate summary.json --key verifier.key
   bulla attest file:shop.tar --type slsaprovenance1 --predicate provenance.json --key release.key
 
-A predicate is what is said, and its type says what kind of thing that is. Bulla signs that the key's owner says so; it does not look
-whether it is true. Exit codes are those of `bulla sign`.";
+A predicate is what is said, and its type says what kind of thing that is. Bulla signs that the key's owner, or whoever the token is about, says so; it
+does not look whether it is true. Exit codes are those of `bulla sign`.";
 
-/// Sign a statement about an image or a file by a key, and verify what was written
+/// Sign a statement about an image or a file by a key or a certificate, and verify what was written
 ///
 /// The statement is about the image that is named: its index, and its manifest where it is for one platform alone. `--platform` says it
 /// of that platform's manifest, as for a list of packages, which differs from platform to platform.
@@ -51,8 +52,16 @@ pub(crate) struct Options {
     kind: String,
 
     /// The private key: its file, `pkcs11:…` (RFC 7512) for one on a token, or `hashivault://NAME` for one of Vault
-    #[arg(long, value_name = "KEY")]
-    key: PathBuf,
+    #[arg(long, value_name = "KEY", required_unless_present_any = ["keyless", "identity_token"],
+        conflicts_with_all = ["keyless", "identity_token"])]
+    key: Option<PathBuf>,
+
+    #[command(flatten)]
+    keyless: KeylessOptions,
+
+    /// Have the configured timestamp authority say when it was signed by the key
+    #[arg(long)]
+    timestamp: bool,
 
     /// Say it of this platform's manifest alone: linux/amd64 or linux/arm64
     #[arg(long, value_name = "OS/ARCH")]
@@ -82,17 +91,18 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
     let statement = |name: Option<&str>, digest: &Digest| {
         Statement::new(vec![Subject::new(name, digest)], &options.kind, said.predicate.clone())
     };
-    let key = || keys::signer(session, &options.key, &options.passphrase);
+    let seal = || sign::seal(session, options.key.as_ref(), &options.passphrase, &options.keyless, options.timestamp);
     match &options.what {
         What::File(path) => {
             let file = SignedFile::open(path)?;
             said.check(options, &file.digest())?;
-            let key = key()?;
             let kind = predicate::name_of(&options.kind).unwrap_or("attestation");
             let output = options.output.clone().unwrap_or_else(|| file.beside(Some(kind)));
+            let seal = seal()?;
+            let known = file.signatures(&output, seal.key())?;
+            let seal = seal.knowing(known);
             let statement = statement(file.name(), &file.digest());
-            let bundle = bundle::sign(&statement, &file.again(&output, &*key)?).map_err(EvidenceError::Sign)?;
-            file.put(&bundle, &output, key.public())?;
+            file.put(&seal.statement(&statement, &file.digest())?, &output, &seal)?;
             session.print(&format!("{}\n", output.display()))
         }
         What::Image(place) => {
@@ -101,15 +111,16 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
             let subjects = image.told(options.platform)?;
             let about = options.platform.and(subjects.first()).map_or(image.root.digest, |one| one.digest);
             said.check(options, &about)?;
-            let form = FormWord::or_usual(options.form, place);
-            let key = key()?;
-            let again = again(session, &image, &*key)?;
+            let form = FormWord::or_usual(options.form, place, &options.keyless);
+            let seal = seal()?;
+            let known = signatures(session, &image, seal.key())?;
+            let seal = seal.knowing(known);
             let place = pinned(place, &image);
             let mut published = Published::default();
             for subject in subjects {
-                published.attest(&statement(None, &subject.digest), subject, form.forms(), &again)?;
+                published.attest(&statement(None, &subject.digest), subject, form.forms(), &seal)?;
             }
-            put(session, &place, &published, key.public())?;
+            put(session, &place, &published, seal.trust())?;
             session.print(&told(&place, &image))
         }
     }

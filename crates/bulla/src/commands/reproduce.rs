@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use bulla_build::run::Variation;
-use bulla_evidence::{key::Signer, reproduction::Reproduction, summary::LOCAL_VERIFIER};
+use bulla_evidence::{reproduction::Reproduction, summary::LOCAL_VERIFIER};
 use bulla_model::Kind;
 use clap::Args;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::{
     error::{CliError, Result},
     ops::{
         evidence::{EvidenceError, Image, Published, What, put},
+        keyless::{KeylessOptions, Seal},
         keys::{self, Passphrase},
         lock::now,
         reproduce::{self, Outcome, Vouched, Wanted},
@@ -115,13 +116,13 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
         }),
     })?;
     if let Some(key) = signer.filter(|_| same) {
-        attest(session, &place, &outcome, names(&varied), &*key)?;
+        attest(session, &place, &outcome, names(&varied), &Seal::of_key(session, key, false)?)?;
     }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(Kind::Policy.exit_code()) })
 }
 
 /// Says beside the image that it came out the same.
-fn attest(session: &Session, place: &Place, outcome: &Outcome, varied: Vec<&str>, key: &dyn Signer) -> Result<()> {
+fn attest(session: &Session, place: &Place, outcome: &Outcome, varied: Vec<&str>, seal: &Seal) -> Result<()> {
     let reproduction = Reproduction {
         verifier: session.config()?.evidence.verifier.clone().unwrap_or_else(|| LOCAL_VERIFIER.to_owned()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -136,12 +137,12 @@ fn attest(session: &Session, place: &Place, outcome: &Outcome, varied: Vec<&str>
         other => other.clone(),
     };
     let image = Image::open(session, &place)?;
-    let form = FormWord::or_usual(None, &place);
+    let form = FormWord::or_usual(None, &place, &KeylessOptions::default());
     let mut published = Published::default();
     for subject in image.told(None)? {
-        published.attest(&reproduction.statement(&subject.digest), subject, form.forms(), key)?;
+        published.attest(&reproduction.statement(&subject.digest), subject, form.forms(), seal)?;
     }
-    put(session, &place, &published, key.public())
+    put(session, &place, &published, seal.trust())
 }
 
 fn names(varied: &BTreeSet<Variation>) -> Vec<&'static str> {

@@ -1,14 +1,15 @@
-//! `bulla sign`: images and files are signed by a key.
+//! `bulla sign`: images and files are signed by a key, or by a certificate for whoever a token is about.
 
 use std::path::PathBuf;
 
-use bulla_evidence::{Statement, Subject, bundle, carrier, image::SIGNS, key::Signer, simple, verify::Form};
+use bulla_evidence::{Statement, Subject, carrier, image::SIGNS, simple, verify::Form};
 use clap::{Args, ValueEnum};
 
 use crate::{
     error::Result,
     ops::{
-        evidence::{EvidenceError, Image, Published, SignedFile, What, again, put},
+        evidence::{EvidenceError, Image, Published, SignedFile, What, put, signatures},
+        keyless::{KeylessOptions, Seal},
         keys::{self, Passphrase},
         transfer::{Beside, Place},
     },
@@ -20,15 +21,20 @@ Examples:
   bulla sign oci:bulla-out --key release.key
   bulla sign registry.example/team/shop:1.4 --key release.key
   bulla sign file:shop.tar --key release.key         the signature is in shop.tar.sigstore.json
+  bulla sign registry.example/team/shop:1.4 --identity-token token.jwt       by a certificate (keyless), without a key
 
 The image and the manifest of each of its platforms are signed, as current cosign does it (a bundle that refers to them); in
 registries in cosign's older form too, which many admission controllers read. `cosign verify --key release.pub` verifies both.
-Standard output has the image's digest, its reference with the digest, or the bundle's path. Exit codes: 3 for what is no key or
-no image, 4 when the registry cannot be reached, 5 for a wrong passphrase or when what was written is not there afterwards.";
+Without a key (`--keyless`, `--identity-token`) the instance of the configuration's `[evidence.keyless]` gives a certificate for minutes to whoever
+the token is about, and its log and timestamp authority say when it was; a bundle has all of it, and no other form is made. See docs/evidence.md.
 
-/// Sign an image or a file by a key, and verify what was written
+Standard output has the image's digest, its reference with the digest, or the bundle's path. Exit codes: 3 for what is no key, no token or
+no image, 4 when a registry or service cannot be reached or a token is over, 5 for a wrong passphrase or when what was signed or written does
+not verify.";
+
+/// Sign an image or a file by a key or a certificate, and verify what was written
 ///
-/// Signing the same again writes nothing. A tag is resolved once, and what it was then is signed.
+/// Signing the same again by a key writes nothing. A tag is resolved once, and what it was then is signed.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -37,8 +43,16 @@ pub(crate) struct Options {
     what: What,
 
     /// The private key: its file, `pkcs11:…` (RFC 7512) for one on a token, or `hashivault://NAME` for one of Vault
-    #[arg(long, value_name = "KEY")]
-    key: PathBuf,
+    #[arg(long, value_name = "KEY", required_unless_present_any = ["keyless", "identity_token"],
+        conflicts_with_all = ["keyless", "identity_token"])]
+    key: Option<PathBuf>,
+
+    #[command(flatten)]
+    keyless: KeylessOptions,
+
+    /// Have the configured timestamp authority say when it was signed by the key
+    #[arg(long)]
+    timestamp: bool,
 
     /// The form of an image's signature [default: both in registries, bundle in layouts, which have no tags for the other]
     #[arg(long, value_name = "FORM", value_enum)]
@@ -65,10 +79,10 @@ pub(crate) enum FormWord {
 
 impl FormWord {
     /// Gives what is right for a place, where nobody asked for one.
-    pub(crate) const fn or_usual(word: Option<Self>, place: &Place) -> Self {
+    pub(crate) const fn or_usual(word: Option<Self>, place: &Place, keyless: &KeylessOptions) -> Self {
         match (word, place) {
             (Some(word), _) => word,
-            (None, Place::Registry(_)) => Self::Both,
+            (None, Place::Registry(_)) if !keyless.is_asked_for() => Self::Both,
             (None, _) => Self::Bundle,
         }
     }
@@ -85,42 +99,59 @@ impl FormWord {
     }
 }
 
+/// Makes what signs, by what was said.
+pub(crate) fn seal(
+    session: &Session,
+    key: Option<&PathBuf>,
+    passphrase: &Passphrase,
+    keyless: &KeylessOptions,
+    timestamp: bool,
+) -> Result<Seal> {
+    match key {
+        Some(key) => Seal::of_key(session, keys::signer(session, key, passphrase)?, timestamp),
+        None => Seal::keyless(session, keyless),
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
-    let key = || keys::signer(session, &options.key, &options.passphrase);
+    let seal = || seal(session, options.key.as_ref(), &options.passphrase, &options.keyless, options.timestamp);
     match &options.what {
         What::File(path) => {
-            let (file, key) = (SignedFile::open(path)?, key()?);
+            let (file, seal) = (SignedFile::open(path)?, seal()?);
             let output = options.output.clone().unwrap_or_else(|| file.beside(None));
-            let bundle = bundle::sign_file(&file.bytes, &file.again(&output, &*key)?).map_err(EvidenceError::Sign)?;
-            file.put(&bundle, &output, key.public())?;
+            let known = file.signatures(&output, seal.key())?;
+            let seal = seal.knowing(known);
+            file.put(&seal.file(&file.bytes)?, &output, &seal)?;
             session.print(&format!("{}\n", output.display()))
         }
         What::Image(place) => {
             refuse_output(options.output.as_ref())?;
             let image = Image::open(session, place)?;
-            let form = FormWord::or_usual(options.form, place);
-            let key = key()?;
-            let again = again(session, &image, &*key)?;
+            let form = FormWord::or_usual(options.form, place, &options.keyless);
+            let seal = seal()?;
+            let known = signatures(session, &image, seal.key())?;
+            let seal = seal.knowing(known);
             let place = pinned(place, &image);
-            put(session, &place, &published(&image, &place, form, &again)?, key.public())?;
+            put(session, &place, &published(&image, &place, form, &seal)?, seal.trust())?;
             session.print(&told(&place, &image))
         }
     }
 }
 
 /// Signs an image and each of its platforms.
-fn published(image: &Image, place: &Place, form: FormWord, key: &dyn Signer) -> Result<Published, EvidenceError> {
+fn published(image: &Image, place: &Place, form: FormWord, seal: &Seal) -> Result<Published> {
     let mut published = Published::default();
     for subject in image.subjects() {
         if form != FormWord::Legacy {
             let statement = Statement::new(vec![Subject::new(None, &subject.digest)], SIGNS, serde_json::json!({}));
-            let carrier = carrier::of_bundle(bundle::sign(&statement, key)?, SIGNS, subject, None);
+            let carrier = carrier::of_bundle(seal.statement(&statement, &subject.digest)?, SIGNS, subject, None);
             published.carriers.push((subject.digest, carrier));
         }
         if form != FormWord::Bundle {
-            let Place::Registry(reference) = place else { return Err(EvidenceError::NoTags("it".to_owned())) };
-            let layer = simple::sign(&reference.name(), &subject.digest, key)?;
+            let Place::Registry(reference) = place else { return Err(EvidenceError::NoTags("it".to_owned()).into()) };
+            let layer = simple::sign(&reference.name(), &subject.digest, &seal.of_legacy()?);
+            let layer = layer.map_err(EvidenceError::Sign)?;
             published.legacy.push((Beside::Signatures, subject.digest, layer));
         }
     }

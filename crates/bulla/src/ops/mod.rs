@@ -9,6 +9,7 @@ pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod git;
 pub(crate) mod journal;
+pub(crate) mod keyless;
 pub(crate) mod keys;
 mod layouts;
 pub(crate) mod lock;

@@ -18,6 +18,8 @@ mod doctor;
 mod evidence;
 mod evidence_admission;
 mod evidence_clients;
+mod evidence_clients_keyless;
+mod evidence_keyless;
 mod evidence_keys;
 mod evidence_lists;
 mod evidence_policy;

@@ -27,6 +27,7 @@ use crate::{
     ops::{
         self,
         evidence::{self, Image, SignedFile, What},
+        keyless::{Authorities, CertificateOptions},
         keys::{self, Passphrase},
         transfer::Place,
     },
@@ -41,6 +42,8 @@ Examples:
   bulla verify registry.example/team/shop:1.4 --policy policy.yaml --format json
   bulla verify oci:bulla-out --policy policy.yaml --vsa summary.json --sign verifier.key
   bulla verify file:shop.tar --key release.pub       by the bundles beside it, shop.tar.*sigstore.json
+  bulla verify oci:bulla-out --trusted-root trusted_root.json --certificate-identity release@example.org \
+      --certificate-oidc-issuer https://login.example.org
 
 Each line says what is known: proven (a key that you named signed it, or bytes are what a digest says), asserted (somebody says so, and
 nobody signed it), not checked, or failed. Only what is proven counts. Exit codes: 0 when all that is required is proven and nothing
@@ -49,7 +52,8 @@ failed; 5 when something failed; 7 when something required is not proven.";
 /// Say what is proven of an image or a file, and whether that is all that is asked for
 ///
 /// Reads the signatures and statements that lie beside it, and verifies them by the keys that are named; nothing else is asked, so a layout
-/// or a file needs no network. Lists of what an image is made of are held against its own layers. Signatures by certificates (keyless) are not checked.
+/// or a file needs no network. Lists of what an image is made of are held against its own layers. Signatures by certificates (keyless) are verified
+/// by a trusted root that is named, and count where it is said who may sign so.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -60,6 +64,9 @@ pub(crate) struct Options {
     /// The file of a public key that may sign; several times for several keys
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+
+    #[command(flatten)]
+    certificates: CertificateOptions,
 
     /// What has to be proven: content, signature, provenance, sbom, consistent-sbom, reproduced, vulnerabilities, vex, a short name of a type, or its URI [default: signature]
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "policy")]
@@ -116,11 +123,14 @@ enum Form {
 pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     let policy = options.policy.as_deref().map(read_policy).transpose()?;
     let of_policy = options.policy.as_deref().zip(policy.as_ref()).map(|(path, (policy, _))| (path, policy));
-    let trusted = trusted(&options.keys, of_policy)?;
+    let keys = trusted(&options.keys, of_policy)?;
+    let beside = of_policy.map(|(path, policy)| (policy, path.parent().unwrap_or(Path::new(""))));
+    let authorities = Authorities::read(session, &options.certificates, beside)?;
+    let trust = authorities.with(&keys);
     let signer = options.sign.as_deref().map(|key| keys::signer(session, key, &options.passphrase)).transpose()?;
     let mut evidence = Vec::new();
     let mut assessed = |pieces: Vec<Piece>| {
-        let all: Vec<Assessed> = pieces.iter().map(|piece| assess(piece, &trusted)).collect();
+        let all: Vec<Assessed> = pieces.iter().map(|piece| assess(piece, trust)).collect();
         let proven = pieces.iter().zip(&all).filter(|(_, one)| one.claim.verdict == Verdict::Proven);
         evidence.extend(proven.filter_map(|(piece, _)| piece.content.digest()));
         all

@@ -99,7 +99,10 @@ impl Report {
                 Some(Form::Legacy) => Some("legacy"),
                 Some(Form::Unsigned) | None => None,
             };
-            let by: Vec<&str> = form.into_iter().chain(claim.key.as_deref()).collect();
+            let who =
+                claim.signed.as_ref().and_then(|signed| Some((signed.identity.as_ref()?, signed.issuer.as_ref()?)));
+            let who = who.map(|(identity, issuer)| format!("{identity} by the word of {issuer}"));
+            let by: Vec<&str> = form.into_iter().chain(claim.key.as_deref()).chain(who.as_deref()).collect();
             if !by.is_empty() {
                 line.push_str(&format!(" ({})", by.join(", ")));
             }

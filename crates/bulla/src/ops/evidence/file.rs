@@ -9,14 +9,17 @@ use std::{
 };
 
 use bulla_evidence::{
-    bundle::{self, Bundle, MAX_BUNDLE, Material},
-    key::{PublicKey, Signer, elsewhere::Again},
-    verify::{Content, Piece, TrustedKey, Verdict, assess},
+    bundle::{self, Bundle, MAX_BUNDLE},
+    key::Signer,
+    verify::{Content, Piece, Verdict, assess},
 };
 use bulla_model::Digest;
 
 use super::EvidenceError;
-use crate::error::{CliError, Result};
+use crate::{
+    error::{CliError, Result},
+    ops::keyless::Seal,
+};
 
 /// The most bytes of a file: the key signs all of it at once.
 const MAX_FILE: u64 = 2 << 30;
@@ -112,29 +115,29 @@ impl SignedFile {
         Ok(found)
     }
 
-    /// Gives a key that does not sign anew what a bundle of it has signed already. What a key signs in one way only needs no look.
+    /// Gives the signatures that a bundle of it has already, for a key that would sign otherwise each time.
     ///
     /// # Errors
     /// When the bundle cannot be read.
-    pub(crate) fn again<'a>(&self, bundle: &Path, key: &'a dyn Signer) -> Result<Again<'a>> {
+    pub(crate) fn signatures(&self, bundle: &Path, key: &dyn Signer) -> Result<Vec<(Digest, Vec<u8>)>> {
         let mut bytes = Vec::new();
         match fs_err::File::open(bundle) {
             Ok(file) if !key.repeats() => {
                 file.take(MAX_BUNDLE as u64 + 1).read_to_end(&mut bytes).map_err(CliError::file)?;
             }
-            _ => return Ok(Again::new(key, [])),
+            _ => return Ok(Vec::new()),
         }
-        Ok(Again::new(key, self.piece(self.digest(), bytes).content.signatures()))
+        Ok(self.piece(self.digest(), bytes).content.signatures())
     }
 
-    /// Writes a bundle of it in one stroke, reads it back and verifies it. One by the same key is replaced, anything else is not.
+    /// Writes a bundle of it in one stroke, reads it back and verifies it. One by the same key or person is replaced, anything else is not.
     ///
     /// # Errors
     /// When something else is there, or it cannot be written, or does not verify afterwards.
-    pub(crate) fn put(&self, bundle: &[u8], path: &Path, key: &PublicKey) -> Result<()> {
+    pub(crate) fn put(&self, bundle: &[u8], path: &Path, seal: &Seal) -> Result<()> {
         match fs_err::read(path) {
             Ok(known) if known == bundle => return Ok(()),
-            Ok(known) if is_by(&known, key) => {}
+            Ok(known) if seal.claims(&known) => {}
             Ok(_) => return Err(EvidenceError::Occupied(path.to_owned()).into()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(CliError::file(error)),
@@ -147,19 +150,13 @@ impl SignedFile {
             file.persist(path).map_err(|error| error.error)
         };
         write().map_err(|source| CliError::Write { path: path.to_owned(), source })?;
-        let keys = [TrustedKey { name: String::new(), key: key.clone() }];
         let subject = self.digest();
-        let claim = assess(&self.piece(subject, fs_err::read(path).map_err(CliError::file)?), &keys).claim;
+        let claim = assess(&self.piece(subject, fs_err::read(path).map_err(CliError::file)?), seal.trust()).claim;
         match claim.verdict {
             Verdict::Proven => Ok(()),
             _ => Err(EvidenceError::ReadBack { subject, what: claim.detail }.into()),
         }
     }
-}
-
-fn is_by(bundle: &[u8], key: &PublicKey) -> bool {
-    let material = Bundle::parse(bundle, MAX_BUNDLE).map(|bundle| bundle.material);
-    material.is_ok_and(|material| material == Material::Key { hint: Some(key.hint()) })
 }
 
 fn folder(path: &Path) -> &Path {

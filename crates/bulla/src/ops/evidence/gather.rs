@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use bulla_evidence::{
     bundle::{BUNDLES, MAX_BUNDLE},
     carrier, image,
-    key::{Signer, elsewhere::Again},
+    key::Signer,
     simple, statement,
     verify::{About, Claim, Content, Piece, Verdict},
 };
@@ -52,13 +52,13 @@ pub(crate) fn pieces(session: &Session, image: &Image) -> Result<Vec<Piece>> {
     Ok(found)
 }
 
-/// Gives a key that signs nothing beside an image which it has signed there already. What a key signs in one way only needs no look.
+/// Gives the signatures that lie beside an image already, for a key that would sign otherwise each time.
 ///
 /// # Errors
 /// When what is there cannot be listed.
-pub(crate) fn again<'a>(session: &Session, image: &Image, key: &'a dyn Signer) -> Result<Again<'a>> {
+pub(crate) fn signatures(session: &Session, image: &Image, key: &dyn Signer) -> Result<Vec<(Digest, Vec<u8>)>> {
     let found = if key.repeats() { Vec::new() } else { pieces(session, image)? };
-    Ok(Again::new(key, found.iter().flat_map(|piece| piece.content.signatures())))
+    Ok(found.iter().flat_map(|piece| piece.content.signatures()).collect())
 }
 
 /// Lists the layers of all manifests that may have evidence of a subject.
@@ -170,6 +170,7 @@ pub(crate) fn content(session: &Session, image: &Image, full: bool) -> Result<Cl
         verdict,
         form: None,
         key: None,
+        signed: None,
         detail,
         advice: advice.map(str::to_owned),
     };

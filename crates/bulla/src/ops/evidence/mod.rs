@@ -13,7 +13,7 @@ pub(crate) use self::{
     consistent::consistent,
     error::EvidenceError,
     file::SignedFile,
-    gather::{again, content, pieces, small},
+    gather::{content, pieces, signatures, small},
     put::{Published, put},
     what::{Image, What},
 };

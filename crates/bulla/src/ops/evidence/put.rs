@@ -4,11 +4,10 @@ use std::{io::Cursor, path::Path};
 
 use bulla_build::export::Draft;
 use bulla_evidence::{
-    Statement, bundle,
+    Statement,
     carrier::{self, Carrier},
-    key::{PublicKey, Signer},
     simple::{self, Layer, Tagged},
-    verify::{Content, Form, Piece, TrustedKey, Verdict, assess},
+    verify::{Content, Form, Piece, Trust, Verdict, assess},
 };
 use bulla_model::{
     Digest,
@@ -20,6 +19,7 @@ use super::{EvidenceError, Image, pieces};
 use crate::{
     error::Result,
     ops::{
+        keyless::Seal,
         registries,
         transfer::{Beside, Place},
     },
@@ -39,36 +39,42 @@ impl Published {
     /// Adds a statement about one thing, signed, as a bundle, in the older form, or in both.
     ///
     /// # Errors
-    /// When the key does not sign.
+    /// When it is not signed.
     pub(crate) fn attest(
         &mut self,
         statement: &Statement,
         subject: &Descriptor,
         forms: &[Form],
-        key: &dyn Signer,
-    ) -> Result<(), EvidenceError> {
+        seal: &Seal,
+    ) -> Result<()> {
         if forms.contains(&Form::Bundle) {
-            let bundle = bundle::sign(statement, key)?;
+            let bundle = seal.statement(statement, &subject.digest)?;
             self.carriers.push((subject.digest, carrier::of_bundle(bundle, &statement.predicate_type, subject, None)));
         }
         if forms.contains(&Form::Legacy) {
-            self.legacy.push((Beside::Attestations, subject.digest, simple::attest(statement, key)?));
+            let layer = simple::attest(statement, &seal.of_legacy()?).map_err(EvidenceError::Sign)?;
+            self.legacy.push((Beside::Attestations, subject.digest, layer));
         }
         Ok(())
     }
 }
 
-/// Puts evidence beside an image, and verifies by the key that it is there.
+/// Puts evidence beside an image, and verifies by what signed it that it is there.
 ///
 /// # Errors
 /// When the place does not take it, or does not have it afterwards.
-pub(crate) fn put(session: &Session, place: &Place, published: &Published, key: &PublicKey) -> Result<()> {
+pub(crate) fn put<'a>(
+    session: &Session,
+    place: &Place,
+    published: &Published,
+    trust: impl Into<Trust<'a>>,
+) -> Result<()> {
     match place {
         Place::Layout(folder, _) => layout(folder, published)?,
         Place::Archive(file, _) => return Err(EvidenceError::Archive(file.clone()).into()),
         Place::Registry(reference) => registry(session, reference, published)?,
     }
-    verify(session, place, published, key)
+    verify(session, place, published, trust.into())
 }
 
 fn layout(folder: &Path, published: &Published) -> Result<()> {
@@ -127,12 +133,11 @@ fn send(repository: &Repository, blob: &Descriptor, bytes: &[u8]) -> Result<()> 
 }
 
 /// Reads back what was put, as whoever verifies it later will find it.
-fn verify(session: &Session, place: &Place, published: &Published, key: &PublicKey) -> Result<()> {
+fn verify(session: &Session, place: &Place, published: &Published, trust: Trust<'_>) -> Result<()> {
     let found = pieces(session, &Image::open(session, place)?)?;
-    let keys = [TrustedKey { name: String::new(), key: key.clone() }];
     let check = |subject: Digest, content: Content| {
         let piece = Piece { subject, content };
-        let claim = assess(&piece, &keys).claim;
+        let claim = assess(&piece, trust).claim;
         if found.contains(&piece) && claim.verdict == Verdict::Proven {
             return Ok(());
         }

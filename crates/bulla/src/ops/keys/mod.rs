@@ -237,7 +237,7 @@ fn read(path: &Path) -> Result<SecretBytes> {
 }
 
 /// Reads a byte more than there may be, into room that is there: a buffer that grew would leave bytes behind.
-fn bounded(from: impl Read, most: usize) -> std::io::Result<SecretBytes> {
+pub(crate) fn bounded(from: impl Read, most: usize) -> std::io::Result<SecretBytes> {
     let mut bytes = Vec::with_capacity(most + 2);
     from.take(most as u64 + 1).read_to_end(&mut bytes)?;
     Ok(SecretBytes::new(bytes))

@@ -5,8 +5,9 @@ use bulla_evidence::{
     Statement,
     bundle::{BUNDLE, Bundle, Content, MAX_BUNDLE},
     image::SIGNS,
-    key::Signer,
+    key::{Signer, elsewhere::Again},
     simple,
+    verify::TrustedKey,
 };
 use bulla_model::oci::Reference;
 use bulla_store::Store;
@@ -14,7 +15,7 @@ use bulla_store::Store;
 use crate::{
     error::Result,
     ops::{
-        evidence::{EvidenceError, Image, Published, again, put},
+        evidence::{EvidenceError, Image, Published, put, signatures},
         transfer::{Beside, Place},
     },
     session::Session,
@@ -32,7 +33,7 @@ pub(crate) fn put_beside(
     key: &dyn Signer,
 ) -> Result<()> {
     let place = Place::Registry(reference.pinned(image.index.digest));
-    let again = again(session, &Image::open(session, &place)?, key)?;
+    let again = Again::new(key, signatures(session, &Image::open(session, &place)?, key)?);
     let mut published = Published::default();
     for attached in image.attached.iter().filter(|one| one.entry.artifact_type.as_deref() == Some(BUNDLE)) {
         let Some(statement) = statement(store, attached)? else { continue };
@@ -42,7 +43,8 @@ pub(crate) fn put_beside(
         };
         published.legacy.push((what, attached.subject, layer.map_err(EvidenceError::Sign)?));
     }
-    put(session, &place, &published, key.public())
+    let keys = [TrustedKey { name: String::new(), key: key.public().clone() }];
+    put(session, &place, &published, &keys)
 }
 
 /// Reads a statement out of the bundle that was made of it.
