@@ -100,6 +100,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("copyright", inventory::copyright),
     ("provenance", evidence::provenance),
     ("difference", evidence::difference),
+    ("list", evidence::list),
+    ("rule", evidence::rule),
 ];
 
 /// Finds a target by its name.
