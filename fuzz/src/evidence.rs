@@ -4,12 +4,15 @@ use bulla_evidence::{
     Statement,
     configuration::Configuration,
     difference,
+    inventory::{Limits, Scanner},
+    json,
     key::{PrivateKey, PublicKey, Signer as _, file::Protected, uri::TokenUri},
-    policy::Policy,
+    policy::{Policy, expression},
     provenance::Provenance,
+    sbom::{Held, Stated, Subject, compose},
     verify::{Content, Piece, TrustedKey, Verdict, assess},
 };
-use bulla_model::Digest;
+use bulla_model::{CleanPath, Digest, Epoch};
 
 /// A key whose private half is gone, which signed the image `image`.
 const KEY: &[u8] = include_bytes!("../seeds/image_signature/key");
@@ -100,4 +103,42 @@ pub(crate) fn difference(bytes: &[u8]) {
         assert!(told.len() < 4096 && !told.chars().any(char::is_control), "{told}");
     }
     assert_eq!(difference::explain(one, one), None);
+}
+
+/// A list of what an image is made of, held against a small image.
+pub(crate) fn list(bytes: &[u8]) {
+    let Ok(document) = json::read(bytes, 1 << 20) else { return };
+    let Ok(stated) = Stated::read(&document) else { return };
+    let mut scanner = Scanner::new(Limits::default());
+    for (path, text) in [
+        ("var/lib/dpkg/status.d/a", "Package: a\nArchitecture: all\nVersion: 1\n"),
+        ("n/node_modules/b/package.json", r#"{"name":"b","version":"2"}"#),
+    ] {
+        let path: CleanPath = path.parse().expect("a clean path");
+        scanner.file(path, text.len() as u64, &mut text.as_bytes()).expect("memory can be read");
+    }
+    let subject = Subject {
+        name: "image".to_owned(),
+        manifest: Digest::of("image"),
+        os: "linux".to_owned(),
+        architecture: "amd64".to_owned(),
+        created: Epoch::default(),
+        supplier: None,
+        layers: vec![Digest::of("layer")],
+        built: false,
+    };
+    let held = Held::of(&stated, &compose(subject, &[scanner.finish()], None));
+    let told = held.told();
+    assert!(!told.is_empty() && told.len() < 64 << 10 && !told.chars().any(char::is_control), "{told}");
+    assert_eq!(held.packages, 2);
+    assert!(held.is_consistent() || told.contains('('), "what differs is named: {told}");
+}
+
+/// An expression of a policy: it is read, and not evaluated, which has bounds of its own.
+pub(crate) fn rule(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Err(error) = expression::check(text) {
+        let told = error.to_string();
+        assert!(!told.is_empty() && !told.chars().any(char::is_control), "{told}");
+    }
 }

@@ -104,6 +104,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("provenance", evidence::provenance),
     ("difference", evidence::difference),
     ("keyless", keyless::keyless),
+    ("list", evidence::list),
+    ("rule", evidence::rule),
 ];
 
 /// Finds a target by its name.

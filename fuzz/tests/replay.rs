@@ -121,7 +121,7 @@ targets! {
     key_file policy git_pack git_object git_talk git_signed git_modules url request address served reference challenge manifest capability
     statement packed bundle npm_lock pnpm_lock yarn_lock yarn_zip npm_package secret go_sum go_zip cargo_lock
     crate_file requirements uv_lock poetry_lock pylock simple_index wheel maven_path gradle_lock gradle_metadata
-    apt_path pypi_offer inventory copyright provenance difference keyless
+    apt_path pypi_offer inventory copyright provenance difference keyless list rule
 }
 
 #[test]

@@ -74,8 +74,13 @@ elif form == "vsa":
     try:
         text = open(path).read()
         Statement.copy_from_pb(json_format.Parse(text, Message())).validate()
-        summary = json_format.ParseDict(json.loads(text)["predicate"], VerificationSummary(), ignore_unknown_fields=True)
-        if not (summary.verifier.id and summary.resource_uri and summary.policy.uri and summary.verification_result in ("PASSED", "FAILED") and summary.verified_levels and summary.HasField("time_verified")):
+        predicate = json.loads(text)["predicate"]
+        # The message has one text where SLSA's page ("VerifiedLevels") has a list of them.
+        levels = predicate.pop("verifiedLevels", None)
+        if not (isinstance(levels, list) and levels and all(isinstance(level, str) for level in levels)):
+            wrong.append("verifiedLevels is no list of texts")
+        summary = json_format.ParseDict(predicate, VerificationSummary(), ignore_unknown_fields=True)
+        if not (summary.verifier.id and summary.resource_uri and summary.policy.uri and summary.verification_result in ("PASSED", "FAILED") and summary.HasField("time_verified")):
             wrong.append("something that is required is missing")
         if not all(len(digest) == 64 for descriptor in [summary.policy, *summary.input_attestations] for digest in descriptor.digest.values()):
             wrong.append("a digest is none")

@@ -3,6 +3,8 @@
 //! The crate `cel` reads and evaluates them. An expression is short and not deep, which is looked after here; what it computes can still be long and large, so
 //! whoever evaluates one does it where time and memory end.
 
+use std::thread;
+
 use cel::{Context, Program, Value as Cel, objects::Key};
 use serde_json::Value;
 
@@ -10,6 +12,8 @@ use serde_json::Value;
 pub const MAX_EXPRESSION: usize = 2048;
 /// The most characters of a reason, which may quote a value.
 const MAX_REASON: usize = 300;
+/// The bytes of stack on which a text is read and evaluated: the reader goes down by many functions for each character that is deep.
+const STACK: usize = 128 << 20;
 /// How deep brackets may lie in each other.
 const MAX_BRACKETS: usize = 24;
 /// How many operators may stand before one thing.
@@ -37,6 +41,9 @@ pub enum ExpressionError {
     /// It is deeper than any that is read.
     #[error("it is deeper than what is read: {MAX_BRACKETS} brackets, and {MAX_PREFIXES} operators before one thing")]
     Deep,
+    /// The reader of the language does not take it.
+    #[error("it cannot be read")]
+    Unread,
     /// It is none.
     #[error("column {column} of line {line}: {what}")]
     Syntax {
@@ -54,7 +61,12 @@ pub enum ExpressionError {
 /// # Errors
 /// When it is not, or is longer or deeper than what is read.
 pub fn check(text: &str) -> Result<(), ExpressionError> {
-    compile(text).map(|_| ())
+    apart(|| compile(text).map(|_| ())).unwrap_or(Err(ExpressionError::Unread))
+}
+
+/// Does something where there is room for the depth of any text that is short enough; `None` where it does not end well.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    thread::scope(|scope| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).ok()?.join().ok())
 }
 
 fn compile(text: &str) -> Result<Program, ExpressionError> {
@@ -93,6 +105,10 @@ fn is_deep(text: &str) -> bool {
 /// # Errors
 /// A sentence that says why it is neither true nor false.
 pub fn evaluate(text: &str, variables: &Value) -> Result<bool, String> {
+    apart(|| gives(text, variables)).unwrap_or_else(|| Err(ExpressionError::Unread.to_string()))
+}
+
+fn gives(text: &str, variables: &Value) -> Result<bool, String> {
     let program = compile(text).map_err(|error| error.to_string())?;
     let mut context = Context::default();
     for (name, value) in variables.as_object().into_iter().flatten() {

@@ -127,7 +127,7 @@ fn a_summary_of_a_file_names_it_and_in_toto_takes_it() {
     for (place, wrong) in [
         ("/predicate/verifier/id", json!("")),
         ("/predicate/timeVerified", json!("yesterday")),
-        ("/predicate/policy/digest", json!({"sha256": "x"})),
+        ("/predicate/inputAttestations/0/digest", json!({"sha256": "x"})),
         ("/predicate/verifiedLevels", json!("SLSA_BUILD_LEVEL_3")),
         ("/predicate/verificationResult", json!("")),
     ] {
