@@ -119,11 +119,10 @@ impl Scanner {
         if !is_program(head) {
             return Ok(());
         }
-        let Some(rest) = reading.whole(size.saturating_sub(have as u64), self.limits.program)? else {
+        let Some(bytes) = reading.rest(head, size, self.limits.program)? else {
             self.take(path, "program", Err(too_large(size)));
             return Ok(());
         };
-        let bytes = [head, &rest].concat();
         for (by, read) in [("go", go::read as fn(&CleanPath, &[u8]) -> _), ("rust", rust::read)] {
             self.take(path, by, read(path, &bytes));
         }
@@ -189,10 +188,18 @@ struct Hashing<'a> {
 impl Hashing<'_> {
     /// Reads a file of at most `most` bytes.
     fn whole(&mut self, size: u64, most: u64) -> io::Result<Option<Vec<u8>>> {
+        self.rest(&[], size, most)
+    }
+
+    /// Reads what comes after the first bytes of a file, and gives all of it, in memory that is as large as the file.
+    fn rest(&mut self, head: &[u8], size: u64, most: u64) -> io::Result<Option<Vec<u8>>> {
         if size > most {
             return Ok(None);
         }
         let mut bytes = Vec::new();
+        let room = usize::try_from(size).ok().and_then(|size| size.checked_add(1));
+        room.map(|room| bytes.try_reserve_exact(room)).transpose().ok().flatten().ok_or(io::ErrorKind::OutOfMemory)?;
+        bytes.extend_from_slice(head);
         self.take(most).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }

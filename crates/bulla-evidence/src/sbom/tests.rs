@@ -121,6 +121,41 @@ fn a_distribution_without_any_database_is_said() {
 }
 
 #[test]
+fn packages_of_rpm_are_named_by_their_vendor_and_own_their_files() {
+    const PACKED: &[u8] = include_bytes!("../inventory/rpm/testdata/Packages.db.gz");
+    let mut database = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(PACKED), &mut database).expect("gzip");
+    let with = |release: &str, gone: bool| {
+        let mut scanner = Scanner::new(inventory::Limits::default());
+        let mut file = |at: &str, bytes: &[u8]| {
+            scanner.file(path(at), bytes.len() as u64, &mut &*bytes).expect("memory");
+        };
+        file("etc/os-release", release.as_bytes());
+        for owned in ["usr/bin/alpha", "usr/share/beta-sub/x", "opt/stray"] {
+            file(owned, owned.as_bytes());
+        }
+        if !gone {
+            file("usr/lib/sysimage/rpm/Packages.db", &database);
+            file("usr/lib/sysimage/rpm/Index.db", b"an index");
+        }
+        of(&[scanner.finish()])
+    };
+    for (release, begin, distro) in [
+        ("ID=rhel\nVERSION_ID=9.4\n", "pkg:rpm/redhat/alpha@1.4.2-3.el9?", "rhel-9.4"),
+        ("ID=opensuse-leap\nVERSION_ID=15.6\n", "pkg:rpm/opensuse/alpha@1.4.2-3.el9?", "opensuse-leap-15.6"),
+        ("ID=fedora\nVERSION_ID=41\n", "pkg:rpm/fedora/alpha@1.4.2-3.el9?", "fedora-41"),
+    ] {
+        let bom = with(release, false);
+        let purl = named(&bom, "alpha").purl.as_ref().expect("a purl");
+        assert!(purl.to_string().starts_with(begin), "{purl}");
+        assert_eq!(purl.qualifiers.get("distro").map(String::as_str), Some(distro));
+        assert_eq!((unowned(&bom), bom.notes.len()), (vec!["opt/stray"], 0), "{:?}", bom.notes);
+        let bare = with(release, true);
+        assert!(bare.notes.iter().any(|note| note.contains("with rpm, and no layer")), "{:?}", bare.notes);
+    }
+}
+
+#[test]
 fn the_innermost_package_owns_a_file() {
     let manifest =
         |name: &str| format!(r#"{{"name":"{name}","version":"1.0.0","license":"MIT","dependencies":{{"b":"1"}}}}"#);

@@ -13,7 +13,7 @@ use crate::evidence::{report, verdicts, with_keys, with_passphrase};
 
 const PASSPHRASE: &str = "correct horse";
 /// Verifies a bundle by the public key, for a file where one is named: fails where it is not good.
-const VERIFIER: &str = "
+pub(crate) const VERIFIER: &str = "
 const fs = require('fs'), crypto = require('crypto');
 const { bundleFromJSON } = require('@sigstore/bundle');
 const { Verifier, toSignedEntity } = require('@sigstore/verify');

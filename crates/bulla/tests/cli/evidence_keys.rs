@@ -8,6 +8,7 @@ use bulla_testkit::{
 
 use crate::{
     evidence::{report, verdicts, with_keys},
+    evidence_clients::VERIFIER,
     offline,
     registry::{built, site},
 };
@@ -72,7 +73,7 @@ fn a_key_on_a_token_signs() {
     let public = without.run(&project, &["key", "public", "pkcs11:token=release;id=%01"]).success().stdout;
     assert_eq!(public, publics[0]);
     // The PIN from a file that the URI names, and from the option's.
-    project.write("pin", &format!("{}\n", SoftHsm::PIN));
+    project.write("pin", format!("{}\n", SoftHsm::PIN));
     let source = format!("pkcs11:token=release;object=one?pin-source=file:{}", project.path("pin").display());
     without.run(&project, &["sign", "file:app.bin", "--key", &source, "--output", "by-source.json"]).success();
     let plain = "pkcs11:token=release;object=one";
@@ -166,7 +167,7 @@ fn no_file_of_a_project_chooses_a_module() {
     let uri = format!("pkcs11:token=x;object=y?module-path={module}");
     let mark = || project.path("mark").exists();
     // A policy, the spec's key of a base, a configuration in the project, and a key file that is a URI.
-    project.write("policy.yaml", &format!("policy: 1\nkeys: [\"{uri}\"]\n"));
+    project.write("policy.yaml", format!("policy: 1\nkeys: [\"{uri}\"]\n"));
     environment.run(&project, &["verify", "oci:bulla-out", "--policy", "policy.yaml"]).failure(4);
     environment.run(&project, &["verify", "oci:bulla-out", "--key", &uri]).failure(4);
     environment.run(&project, &["checklist", "oci:bulla-out", "--key", &uri]).failure(4);
@@ -178,9 +179,9 @@ fn no_file_of_a_project_chooses_a_module() {
     }
     let spec = project.read("bulla.yaml");
     let base = format!("from: {{image: registry.example/base:1, key: \"{uri}\"}}");
-    project.write("bulla.yaml", &spec.replace("from: {scratch: {}}", &base));
+    project.write("bulla.yaml", spec.replace("from: {scratch: {}}", &base));
     environment.run(&project, &["lock"]).failure(3);
-    project.write("bulla.yaml", &format!("{spec}evidence: {{ci-key: \"{uri}\"}}\n"));
+    project.write("bulla.yaml", format!("{spec}evidence: {{ci-key: \"{uri}\"}}\n"));
     environment.run(&project, &["lock"]).failure(3);
     project.write("bulla.yaml", &spec);
     let ci = environment.set("CI", "true");
@@ -297,6 +298,39 @@ fn told_to(listener: &TcpListener) -> String {
         return String::from_utf8_lossy(&heard[..count]).into_owned();
     }
     String::new()
+}
+
+#[test]
+fn sigstores_own_library_verifies_what_keys_elsewhere_sign() {
+    let Some(modules) = cosign::node_sigstore() else { return };
+    let (Some(hsm), Some(vault)) = (SoftHsm::new(), Vault::start()) else { return };
+    hsm.token("release");
+    let environment = with_tokens(&hsm).set("VAULT_ADDR", &vault.url()).set("VAULT_TOKEN", Vault::TOKEN);
+    let environment = environment.set("TRANSIT_SECRET_ENGINE_PATH", Vault::ENGINE);
+    let project = Project::new().file("verify.cjs", VERIFIER).file("app.bin", "the program").file("x.json", "{}");
+    let node = |arguments: &[&str]| {
+        let mut node = Command::new("node");
+        node.current_dir(project.root()).env("NODE_PATH", modules.join("node_modules"));
+        process::output(node.arg("verify.cjs").args(arguments))
+    };
+    for (key, public, takes_files) in [
+        (uri(&hsm, "one"), hsm.key("release", "one", "01", P256), true),
+        (uri(&hsm, "two"), hsm.key("release", "two", "02", ED25519), false),
+        ("hashivault://one".to_owned(), vault.key("one", "ecdsa-p256", 2), true),
+        ("hashivault://two".to_owned(), vault.key("two", "ed25519", 1), false),
+    ] {
+        project.write("key.pub", public);
+        for bundle in ["file.json", "statement.json"] {
+            let _ = fs_err::remove_file(project.path(bundle));
+        }
+        environment.run(&project, &["sign", "file:app.bin", "--key", &key, "--output", "file.json"]).success();
+        let attest = ["attest", "file:app.bin", "--type", "slsaprovenance1", "--predicate", "x.json", "--key", &key];
+        environment.run(&project, &[&attest[..], &["--output", "statement.json"]].concat()).success();
+        // It knows no signature of a file by Ed25519, whoever made it.
+        assert_eq!(node(&["file.json", "key.pub", "app.bin"]).is_ok(), takes_files, "{key}");
+        node(&["statement.json", "key.pub"]).expect("a statement");
+        node(&["file.json", "key.pub", "x.json"]).expect_err("another file");
+    }
 }
 
 #[test]

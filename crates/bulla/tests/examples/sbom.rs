@@ -40,15 +40,45 @@ const EXPLAINED: &[Explained] = &[
     },
     Explained {
         example: "go-service",
-        purl: "pkg:golang/example.org/go-service",
+        purl: "pkg:golang/example.com/go-service@(devel)",
         by: By::Syft,
-        why: "the main module: Syft invents a version of the time and commit, here it has none in its URL",
+        why: "the main module: Syft takes the compiler's word for an unknown version as one",
+    },
+    Explained {
+        example: "go-service",
+        purl: "pkg:golang/example.com/go-service",
+        by: By::Bulla,
+        why: "the main module, which has no version",
     },
     Explained {
         example: "node-service",
         purl: "pkg:generic/node",
         by: By::Syft,
         why: "a guess by texts inside the program, beside the Debian package that holds it",
+    },
+    Explained {
+        example: "node-service",
+        purl: "pkg:npm/node-service@",
+        by: By::Syft,
+        why: "the `package.json` of the service itself, which here the source that it was copied from owns",
+    },
+    Explained {
+        example: "node-service",
+        purl: "pkg:npm/benchmark@1.0.0",
+        by: By::Syft,
+        why: "a `package.json` that a package has among its benchmarks: nothing of that name is installed",
+    },
+    Explained {
+        example: "node-service",
+        purl: "pkg:npm/benchmarks@1.0.0",
+        by: By::Syft,
+        why: "a `package.json` that a package has among its benchmarks: nothing of that name is installed",
+    },
+    Explained {
+        example: "node-service",
+        purl: "pkg:npm/transport@0.0.1",
+        by: By::Syft,
+        why: "a `package.json` that a package has among its fixtures: nothing of that name is installed",
     },
 ];
 
@@ -69,7 +99,12 @@ fn listed(spdx: &Value) -> BTreeSet<String> {
 fn bare(purl: &str) -> Option<String> {
     let bare = purl.split(['?', '#']).next()?;
     // Syft leaves a plus sign and a colon as they are, or does not.
-    Some(bare.replace("%2B", "+").replace("%3A", ":"))
+    let bare = bare.replace("%2B", "+").replace("%3A", ":");
+    // Of a module of Go it has what comes after three parts of the path (`/v2`) as a path within the module, which it is not.
+    match (bare.strip_prefix("pkg:golang/").and_then(|rest| rest.split_once('@')), purl.split_once('#')) {
+        (Some((module, version)), Some((_, within))) => Some(format!("pkg:golang/{module}/{within}@{version}")),
+        _ => Some(bare),
+    }
 }
 
 fn check(tools: &SbomTools, name: &str, environment: &TestEnvironment, project: &Project) {

@@ -22,6 +22,8 @@ const LOG: &[u8] = b"rpmdb.sqlite-wal";
 
 /// Takes each header of a database; says whether it wants more.
 type Each<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
+/// Reads one form of the database.
+type Form = fn(&[u8], Each<'_>) -> Result<(), Unread>;
 
 pub(super) fn is(path: &[u8]) -> bool {
     form(path).is_some() || name(path) == Some(LOG)
@@ -31,7 +33,7 @@ fn name(path: &[u8]) -> Option<&[u8]> {
     FOLDERS.iter().find_map(|folder| path.strip_prefix(*folder))
 }
 
-fn form(path: &[u8]) -> Option<fn(&[u8], Each<'_>) -> Result<(), Unread>> {
+fn form(path: &[u8]) -> Option<Form> {
     match name(path)? {
         b"rpmdb.sqlite" => Some(sqlite::headers),
         b"Packages.db" => Some(ndb::headers),

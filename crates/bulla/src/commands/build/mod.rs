@@ -162,7 +162,7 @@ pub(crate) struct Options {
     ///
     /// The index and the manifest of each platform are signed, and each statement about them; in registries in cosign's older form too. Without it
     /// nothing is signed, but where CI=true and the configuration names a key for that.
-    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    #[arg(long, value_name = "KEY", conflicts_with = "target")]
     sign: Option<PathBuf>,
 
     #[command(flatten)]

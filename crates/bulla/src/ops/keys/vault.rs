@@ -19,6 +19,7 @@ use crate::{
     error::{CliError, Result},
     ops::network,
     registry::Apt,
+    secret,
     session::Session,
 };
 
@@ -156,6 +157,7 @@ impl Vault {
     /// # Errors
     /// When something is not set, or Vault has no such key for whoever asks.
     pub(super) fn open(session: &Session, name: &str) -> Result<Self> {
+        secret::no_core_dumps();
         let name = name.strip_prefix(SCHEME).filter(|name| is_name(name)).ok_or(VaultError::Name)?;
         let access = Access::new(&session.environment.vault, token(&session.environment)?, || {
             network::client(session, &Apt::read(session)?)

@@ -1,6 +1,7 @@
 //! Reads the layers of an image, several at once; what a layer has in it is kept in the store by its digest.
 
 use std::{
+    collections::BTreeMap,
     io::Read,
     sync::{
         Mutex, PoisonError,
@@ -63,9 +64,15 @@ pub(super) fn read_all(store: &Store, found: &Found, open: Open<'_>) -> Result<V
     if let Some(at) = done.iter().position(|(_, read)| read.is_err()) {
         return done.swap_remove(at).1.map(|_| Vec::new());
     }
-    let read: std::collections::BTreeMap<Digest, LayerContents> =
+    let mut read: BTreeMap<Digest, LayerContents> =
         done.into_iter().filter_map(|(digest, read)| Some((digest, read.ok()?))).collect();
-    Ok(layers.iter().filter_map(|(layer, _)| read.get(&layer.digest).cloned()).collect())
+    // What a layer has in it can be large: only of a layer that comes again there is a copy.
+    let comes_again = |at: usize, digest: &Digest| layers.iter().skip(at + 1).any(|(layer, _)| layer.digest == *digest);
+    let in_order = layers.iter().enumerate().filter_map(|(at, (layer, _))| match comes_again(at, &layer.digest) {
+        true => read.get(&layer.digest).cloned(),
+        false => read.remove(&layer.digest),
+    });
+    Ok(in_order.collect())
 }
 
 fn one(store: &Store, layer: &Descriptor, diff_id: DiffId, open: Open<'_>) -> Result<LayerContents> {
