@@ -30,19 +30,25 @@ pub(crate) fn keyless(bytes: &[u8]) {
     assert_ne!(verdict(b"file", &[]), Verdict::Proven, "nobody may sign");
     assert_ne!(verdict(b"another", &anybody), Verdict::Proven, "nobody signed it");
     if let Err(error) = root.certified(bytes, Signed::Statement(&Digest::of("file")), now) {
-        crate::shown(&error);
+        told(&error);
     }
     match TrustedRoot::parse(bytes) {
         Ok(other) => assert!(other.certified(bytes, Signed::File(b"file"), now).is_err(), "a root is no bundle"),
-        Err(error) => crate::shown(&error),
+        Err(error) => told(&error),
     }
     if let Err(error) = Token::parse(SecretBytes::new(bytes.to_vec())) {
         let told = error.to_string();
         assert!(told.len() < 200, "nothing of a token is told: {told}");
     }
     for error in [certificate(bytes).err(), log_entry(bytes).err()].into_iter().flatten() {
-        crate::shown(&error);
+        told(&error);
     }
+}
+
+/// An error says something, on one line and not without end.
+fn told(error: &dyn std::error::Error) {
+    let told = error.to_string();
+    assert!(!told.is_empty() && told.len() < 1024 && !told.contains('\n'), "{told}");
 }
 
 #[cfg(test)]
