@@ -1,6 +1,6 @@
 //! `bulla sign`: images and files are signed by a key, or by a certificate for whoever a token is about.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use bulla_evidence::{Statement, Subject, carrier, image::SIGNS, simple};
 use clap::{Args, ValueEnum};
@@ -97,7 +97,7 @@ pub(crate) fn seal(
     timestamp: bool,
 ) -> Result<Seal> {
     match key {
-        Some(key) => Seal::of_key(session, Box::new(keys::private(session, key, passphrase)?), timestamp),
+        Some(key) => Seal::of_key(session, Arc::new(keys::private(session, key, passphrase)?), timestamp),
         None => Seal::keyless(session, keyless),
     }
 }

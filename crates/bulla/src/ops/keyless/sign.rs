@@ -4,7 +4,7 @@
 //! Keyless: a key is made in memory, Fulcio gives a certificate for it to whoever has the token, each signature gets a timestamp and an entry of
 //! the log, and the bundle is verified by the trusted root before it goes anywhere. The key is wiped at the end of the command.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use bulla_evidence::{
     Statement,
@@ -153,9 +153,52 @@ impl Fault for SealError {
     }
 }
 
+/// How what is built is signed, when it is.
+#[derive(Debug, Clone)]
+pub(crate) enum Signing {
+    /// By a key.
+    Key(Arc<PrivateKey>),
+    /// By a certificate. It is asked for when there is something to sign: it is good for minutes, which a build may take.
+    Keyless(KeylessOptions),
+}
+
+impl Signing {
+    /// Signs by a certificate, if there are an instance and a token: what is missing is said before a long build.
+    ///
+    /// # Errors
+    /// When one of them is missing.
+    pub(crate) fn keyless(session: &Session, options: &KeylessOptions) -> Result<Self> {
+        let timed = Timed::new(session)?;
+        let configured = &session.config()?.evidence.keyless;
+        configured.fulcio.as_ref().ok_or(SealError::NotConfigured("fulcio"))?;
+        configured.rekor.as_ref().ok_or(SealError::NotConfigured("rekor"))?;
+        token(session, options, &timed.services)?;
+        Ok(Self::Keyless(options.clone()))
+    }
+
+    /// Makes what signs.
+    ///
+    /// # Errors
+    /// When the instance gives no certificate.
+    pub(crate) fn seal(&self, session: &Session) -> Result<Seal> {
+        match self {
+            Self::Key(key) => Seal::of_key(session, Arc::<PrivateKey>::clone(key), false),
+            Self::Keyless(options) => Seal::keyless(session, options),
+        }
+    }
+
+    /// Gives the key, which signs in the older form too.
+    pub(crate) fn key(&self) -> Option<&PrivateKey> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Keyless(_) => None,
+        }
+    }
+}
+
 /// What makes bundles.
 pub(crate) struct Seal {
-    signer: Box<dyn Signer>,
+    signer: Arc<dyn Signer>,
     keys: Vec<TrustedKey>,
     /// The certificate for the key, and where it is logged; nothing where a key signs that stays.
     certified: Option<(Vec<u8>, Url)>,
@@ -176,7 +219,7 @@ impl Seal {
     ///
     /// # Errors
     /// When the time is wished, and no authority or trusted root is configured.
-    pub(crate) fn of_key(session: &Session, signer: Box<dyn Signer>, timestamp: bool) -> Result<Self> {
+    pub(crate) fn of_key(session: &Session, signer: Arc<dyn Signer>, timestamp: bool) -> Result<Self> {
         let timed = if timestamp { Some(Timed::new(session)?) } else { None };
         let keys = vec![TrustedKey { name: String::new(), key: signer.public().clone() }];
         Ok(Self { signer, keys, certified: None, identities: Vec::new(), timed })
@@ -199,7 +242,7 @@ impl Seal {
         let exact = |text: &str| Matcher::Exact(text.to_owned());
         let identities = vec![TrustedIdentity { identity: exact(&token.subject), issuer: exact(&token.issuer) }];
         Ok(Self {
-            signer: Box::new(key),
+            signer: Arc::new(key),
             keys: Vec::new(),
             certified: Some((certificate, rekor)),
             identities,
@@ -221,7 +264,7 @@ impl Seal {
     ///
     /// # Errors
     /// When it is not signed, logged or timed, or does not verify afterwards.
-    pub(crate) fn file(&self, file: &std::sync::Arc<[u8]>) -> Result<Vec<u8>, SealError> {
+    pub(crate) fn file(&self, file: &Arc<[u8]>) -> Result<Vec<u8>, SealError> {
         let bundle = self.bundle(Draft::file(file, self.signer.as_ref())?)?;
         let content = Content::FileBundle { bundle: bundle.clone(), file: file.clone() };
         self.verified(Piece { subject: Digest::of(file), content })?;
@@ -254,6 +297,17 @@ impl Seal {
         let certificates =
             certificates.map(|Timed { root, now, .. }| Certificates { root, identities: &self.identities, now: *now });
         Trust { keys: &self.keys, certificates }
+    }
+
+    /// Gives what all that this signs is known by: what was signed once by the same need not be again.
+    pub(crate) fn name(&self) -> Digest {
+        match self.identities.as_slice() {
+            [] => self.signer.public().digest(),
+            [one, ..] => {
+                let rekor = self.certified.as_ref().map(|(_, rekor)| rekor.shown()).unwrap_or_default();
+                Digest::of(format!("keyless\n{}\n{}\n{rekor}", one.identity, one.issuer))
+            }
+        }
     }
 
     /// Gives the key that signs in the older form too.
