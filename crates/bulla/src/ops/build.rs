@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -11,7 +10,6 @@ use bulla_build::{
     run::{Anew, Build, BuildError, Built, Had, Journal, Settings, StepRecord, Supply, Unsupplied, Variation},
     secret::Secrets,
 };
-use bulla_evidence::key::Signer;
 use bulla_model::{
     Digest, Fault, Kind, Platform,
     lock::Lock,
@@ -27,6 +25,7 @@ use super::{
     export,
     export::Output,
     fetch::Wanted,
+    keyless::Signing,
     project::Project,
     statements::{Invocation, Level},
     supply::Own,
@@ -73,8 +72,8 @@ pub(crate) struct Wishes {
     pub secrets: Vec<SecretOption>,
     /// How much evidence goes with the image.
     pub evidence: Level,
-    /// The key that signs it, and its evidence.
-    pub key: Option<Arc<dyn Signer>>,
+    /// What signs it, and its evidence.
+    pub sign: Option<Signing>,
 }
 
 /// Builds the image, and gives it; `None` where a stage alone was wanted.
@@ -120,7 +119,7 @@ fn attempt(
             built,
             &invocation,
             wishes.evidence,
-            wishes.key.as_deref(),
+            wishes.sign.as_ref(),
         )?;
         hand_out(session, store, project, (&lock, &built), wishes)?;
         Ok(built)
@@ -223,7 +222,7 @@ fn hand_out(
     if let Some(image) = &built.image {
         export::all(session, store, image, &wishes.outputs, &wishes.names, wishes.load)?;
         if let Some(reference) = &wishes.push {
-            push(session, store, project, (lock, image), reference, wishes.key.as_deref())?;
+            push(session, store, project, (lock, image), reference, wishes.sign.as_ref())?;
         }
     }
     // Once for all platforms.
@@ -337,7 +336,7 @@ pub(crate) fn push(
     project: &Project,
     (lock, image): (&Lock, &Joined),
     reference: &Reference,
-    key: Option<&dyn Signer>,
+    sign: Option<&Signing>,
 ) -> Result<()> {
     let registries = ops::registries::client(session)?;
     let target = RegistryTarget::open(&registries, reference)?;
@@ -351,6 +350,7 @@ pub(crate) fn push(
         source = source.on(registries.repository(base, Reach::Configured)?, manifests)?;
     }
     transfer::run(session, &source, &target, Referrers::TAKEN)?;
+    let key = sign.and_then(Signing::key);
     key.map_or(Ok(()), |key| ops::statements::put_beside(session, store, image, reference, key))
 }
 

@@ -43,6 +43,9 @@ else:
     verifier.verify_dsse(bundle, who)
 ";
 
+/// Runs a verifier with arguments.
+type Verifier = dyn Fn(&[&str]) -> Result<String, String>;
+
 /// Changes a part of a bundle, which nobody may take afterwards.
 fn changed(project: &Project, bundle: &str, place: &str, other: &Value) {
     let mut value: Value = serde_json::from_str(&project.read(bundle)).expect("JSON");
@@ -70,7 +73,7 @@ fn sigstores_own_libraries_take_what_is_signed_without_a_key_and_nothing_else() 
         .run(&project, &[&attest[..], &["--identity-token", "token.jwt", "--output", "statement.json"]].concat())
         .success();
     let other: Value = serde_json::from_str(&project.read("other.json")).expect("JSON");
-    let mut verifiers: Vec<(&str, Box<dyn Fn(&[&str]) -> Result<String, String>>)> = Vec::new();
+    let mut verifiers: Vec<(&str, Box<Verifier>)> = Vec::new();
     if let Some(python) = python {
         let (folder, root) = (project.root().to_owned(), root.clone());
         let run = move |arguments: &[&str]| {

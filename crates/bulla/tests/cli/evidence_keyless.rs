@@ -3,12 +3,15 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bulla_model::Digest;
 use bulla_testkit::{
-    FakeSigstore, Project, TestEnvironment, contains,
+    FakeSigstore, Project, TestEnvironment, contains, process,
     sigstore::{ISSUER, REQUEST_TOKEN},
 };
 use serde_json::{Value, json};
 
-use crate::evidence::{report, verdicts, with_keys, with_passphrase};
+use crate::{
+    evidence::{report, verdicts, with_keys, with_passphrase},
+    registry::site,
+};
 
 pub(crate) const RELEASER: &str = "release@bulla.test";
 /// Who may sign, as options.
@@ -224,7 +227,7 @@ fn whatever_is_changed_in_a_bundle_is_refused() {
             otherwise.push(format!("{place}: {claim}"));
         }
     }
-    assert_eq!(otherwise, [String::new(); 0]);
+    assert!(otherwise.is_empty(), "{otherwise:?}");
     project.write(BUNDLE, other.to_string());
     assert_eq!(verified(&environment, &project, 5, &MAY)["detail"], "it is the signature of other bytes");
     project.write(BUNDLE, good.to_string());
@@ -349,4 +352,44 @@ fn a_key_signs_with_the_time_and_the_time_is_proven() {
         assert!(claim["detail"].as_str().is_some_and(|detail| detail.contains("in the future")), "{claim}");
         fs_err::remove_file(project.path(BUNDLE)).expect("removed");
     }
+}
+
+#[test]
+fn a_build_signs_its_image_and_all_that_it_says_of_it_without_a_key() {
+    let (environment, project) = (with_passphrase(), site());
+    let sigstore = configured(&environment, &project);
+    let build = ["build", "--identity-token", "token.jwt"];
+    environment.run(&project, &build).success();
+    let verify = ["oci:bulla-out", "--require", "content,signature,provenance,sbom"];
+    let found = report(&environment, &project, 0, &[&verify[..], &MAY].concat());
+    let claims = found["claims"].as_array().expect("claims");
+    assert!(claims.iter().skip(1).all(|claim| claim["signed"]["identity"] == RELEASER), "{found}");
+    report(&environment, &project, 7, &verify);
+    // The same once more is signed no more.
+    let index = project.read("bulla-out/index.json");
+    environment.run(&project, &build).success();
+    assert_eq!(project.read("bulla-out/index.json"), index);
+    let entries = sigstore.requests().iter().filter(|(request, _)| request.path == "/api/v2/log/entries").count();
+    assert_eq!(entries, claims.len() - 1 - same_bundles(claims), "{found}");
+    project.write("old.jwt", FakeSigstore::old_token(RELEASER));
+    let old = environment.run(&project, &["build", "--identity-token", "old.jwt"]).failure(4);
+    assert!(old.stderr.contains("ended at"), "{}", old.stderr);
+    let store = process::output(
+        std::process::Command::new("grep")
+            .args(["-r", "-l", "-F"])
+            .arg(project.read("token.jwt"))
+            .arg(environment.store()),
+    );
+    store.expect_err("the token is in no file of the store");
+}
+
+/// Counts claims that come of a bundle which lies beside several manifests.
+fn same_bundles(claims: &[Value]) -> usize {
+    let mut kinds: Vec<String> = claims.iter().skip(1).map(|claim| claim["about"].to_string()).collect();
+    let signatures = kinds.iter().filter(|kind| kind.contains("signature")).count();
+    let all = kinds.len();
+    kinds.sort();
+    kinds.dedup();
+    // Each signature has a bundle of its own.
+    all - (kinds.len() - 1) - signatures
 }

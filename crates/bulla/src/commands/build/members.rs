@@ -84,7 +84,7 @@ fn build_and_push(
         let Some((_, project, done)) = built.iter().find(|(known, ..)| *known == member) else { return Ok(()) };
         let Some(image) = &done.image else { return Ok(()) };
         let reference = to.of(&project.spec.name)?;
-        ops::build::push(session, store, project, (&done.lock, image), &reference, done.key.as_deref())?;
+        ops::build::push(session, store, project, (&done.lock, image), &reference, done.sign.as_ref())?;
         pushed += 1;
         session.print(&format!("{} {}\n", member.name(), shown(image, Some(&reference))))
     });

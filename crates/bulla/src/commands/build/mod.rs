@@ -6,11 +6,9 @@ mod push_to;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use bulla_build::{assemble::Joined, export::check_name, run::Anew};
-use bulla_evidence::key::Signer;
 use bulla_model::{
     Kind, Platform,
     lock::Lock,
@@ -29,6 +27,7 @@ use crate::{
         self,
         build::Wishes,
         export::Output,
+        keyless::{KeylessOptions, Signing},
         keys::Passphrase,
         lock::{Update, Wish},
         project::{Place, Project},
@@ -162,8 +161,11 @@ pub(crate) struct Options {
     ///
     /// The index and the manifest of each platform are signed, and each statement about them; in registries in cosign's older form too. Without it
     /// nothing is signed, but where CI=true and the configuration names a key for that.
-    #[arg(long, value_name = "KEY", conflicts_with = "target")]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["target", "keyless", "identity_token"])]
     sign: Option<PathBuf>,
+
+    #[command(flatten)]
+    keyless: KeylessOptions,
 
     #[command(flatten)]
     passphrase: Passphrase,
@@ -259,8 +261,8 @@ struct Done {
     lock: Lock,
     /// `None` where a stage alone was wanted.
     image: Option<Joined>,
-    /// The key that signed it.
-    key: Option<Arc<dyn Signer>>,
+    /// What signed it.
+    sign: Option<Signing>,
 }
 
 /// Builds a project, and pushes it where that is wanted.
@@ -305,10 +307,10 @@ fn build(
         push: push.cloned(),
         secrets: options.secret.clone(),
         evidence: evidence(options)?,
-        key: key(session, options)?,
+        sign: signing(session, options)?,
     };
     let image = ops::build::run(session, &store()?, project, &lock, &wishes)?;
-    Ok(Done { lock, image, key: wishes.key })
+    Ok(Done { lock, image, sign: wishes.sign })
 }
 
 /// Says how much evidence is made: none where no place that the image goes to would hold it.
@@ -317,17 +319,23 @@ fn evidence(options: &Options) -> Result<Level> {
     if options.push.is_some() || somewhere || options.output.iter().any(Output::holds_evidence) {
         return Ok(options.evidence);
     }
-    match options.sign {
-        None => Ok(Level::None),
-        Some(_) => {
-            let what = "`--sign` signs what is pushed, or written as an OCI layout or oci-archive; an engine and an archive for Docker hold no signature";
+    match options.sign.is_some() || options.keyless.is_asked_for() {
+        false => Ok(Level::None),
+        true => {
+            let what = "what is signed is pushed, or written as an OCI layout or oci-archive; an engine and an archive for Docker hold no signature";
             Err(CliError::Option(what.to_owned()).into())
         }
     }
 }
 
-/// Opens the key that signs: the one that is named, or where CI builds the configuration's. Nothing else signs.
-fn key(session: &Session, options: &Options) -> Result<Option<Arc<dyn Signer>>> {
+/// Says what signs: the key that is named, a certificate where it is asked for, or where CI builds the configuration's key. Nothing else does.
+fn signing(session: &Session, options: &Options) -> Result<Option<Signing>> {
+    if options.keyless.is_asked_for() {
+        if options.target.is_some() {
+            return Err(CliError::Option("a stage alone is no image, and not signed".to_owned()).into());
+        }
+        return Signing::keyless(session, &options.keyless).map(Some);
+    }
     let of_ci = || session.config().map(|config| config.evidence.ci_key.clone().filter(|_| session.environment.ci));
     let path = match &options.sign {
         Some(path) => Some(path.clone()),
@@ -335,7 +343,7 @@ fn key(session: &Session, options: &Options) -> Result<Option<Arc<dyn Signer>>> 
             of_ci()?.filter(|_| options.target.is_none() && evidence(options).is_ok_and(|level| level != Level::None))
         }
     };
-    path.map(|path| session.signing_key(&path, &options.passphrase)).transpose()
+    path.map(|path| session.signing_key(&path, &options.passphrase).map(Signing::Key)).transpose()
 }
 
 /// Reads the value of `--no-cache`; without one, every step is meant.

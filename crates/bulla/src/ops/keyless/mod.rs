@@ -7,6 +7,6 @@ mod trust;
 
 use self::{sign::SealError, trust::read_root};
 pub(crate) use self::{
-    sign::{KeylessOptions, Seal},
+    sign::{KeylessOptions, Seal, Signing},
     trust::{Authorities, CertificateOptions},
 };

@@ -153,6 +153,49 @@ impl Fault for SealError {
     }
 }
 
+/// How what is built is signed, when it is.
+#[derive(Debug, Clone)]
+pub(crate) enum Signing {
+    /// By a key.
+    Key(Arc<dyn Signer>),
+    /// By a certificate. It is asked for when there is something to sign: it is good for minutes, which a build may take.
+    Keyless(KeylessOptions),
+}
+
+impl Signing {
+    /// Signs by a certificate, if there are an instance and a token: what is missing is said before a long build.
+    ///
+    /// # Errors
+    /// When one of them is missing.
+    pub(crate) fn keyless(session: &Session, options: &KeylessOptions) -> Result<Self> {
+        let timed = Timed::new(session)?;
+        let configured = &session.config()?.evidence.keyless;
+        configured.fulcio.as_ref().ok_or(SealError::NotConfigured("fulcio"))?;
+        configured.rekor.as_ref().ok_or(SealError::NotConfigured("rekor"))?;
+        token(session, options, &timed.services)?;
+        Ok(Self::Keyless(options.clone()))
+    }
+
+    /// Makes what signs.
+    ///
+    /// # Errors
+    /// When the instance gives no certificate.
+    pub(crate) fn seal(&self, session: &Session) -> Result<Seal> {
+        match self {
+            Self::Key(key) => Seal::of_key(session, Arc::clone(key), false),
+            Self::Keyless(options) => Seal::keyless(session, options),
+        }
+    }
+
+    /// Gives the key, which signs in the older form too.
+    pub(crate) fn key(&self) -> Option<&dyn Signer> {
+        match self {
+            Self::Key(key) => Some(&**key),
+            Self::Keyless(_) => None,
+        }
+    }
+}
+
 /// What makes bundles.
 pub(crate) struct Seal {
     signer: Arc<dyn Signer>,
@@ -272,6 +315,17 @@ impl Seal {
         let certificates =
             certificates.map(|Timed { root, now, .. }| Certificates { root, identities: &self.identities, now: *now });
         Trust { keys: &self.keys, certificates }
+    }
+
+    /// Gives what all that this signs is known by: what was signed once by the same need not be again.
+    pub(crate) fn name(&self) -> Digest {
+        match self.identities.as_slice() {
+            [] => self.signer.public().digest(),
+            [one, ..] => {
+                let rekor = self.certified.as_ref().map(|(_, rekor)| rekor.shown()).unwrap_or_default();
+                Digest::of(format!("keyless\n{}\n{}\n{rekor}", one.identity, one.issuer))
+            }
+        }
     }
 
     /// Gives the key that signs in the older form too.

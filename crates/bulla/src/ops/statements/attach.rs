@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulla_build::assemble::{Attached, Joined};
 use bulla_evidence::{
     Statement, Subject,
-    bundle::{self, BUNDLE},
+    bundle::BUNDLE,
     carrier::{self, CONFIG, CONTENT, IN_TOTO_PREDICATE, PREDICATE},
     image::SIGNS,
-    key::Signer,
     statement::{self, MAX_STATEMENT},
 };
 use bulla_model::{
@@ -18,18 +17,32 @@ use bulla_model::{
 use bulla_store::Store;
 
 use super::{FORMAT, Piece};
-use crate::{error::Result, ops::evidence::EvidenceError};
+use crate::{
+    error::Result,
+    ops::{
+        evidence::EvidenceError,
+        keyless::{Seal, Signing},
+    },
+    session::Session,
+};
 
-/// Makes a manifest for each statement and each thing that it is about; with a key also for the signature of each thing. What was made of the
+/// Makes a manifest for each statement and each thing that it is about; where it is signed also for the signature of each thing. What was made of the
 /// same once is found again: an unchanged build writes and signs nothing.
 ///
 /// # Errors
-/// When the store cannot be read or written, or the key does not sign.
-pub(super) fn all(store: &Store, image: &Joined, pieces: &[Piece], key: Option<&dyn Signer>) -> Result<Vec<Attached>> {
+/// When the store cannot be read or written, or what signs does not.
+pub(super) fn all(
+    session: &Session,
+    store: &Store,
+    image: &Joined,
+    pieces: &[Piece],
+    sign: Option<&Signing>,
+) -> Result<Vec<Attached>> {
+    let seal = sign.map(|sign| sign.seal(session)).transpose()?;
     let manifests = image.parts.iter().map(|part| &part.manifest);
     let subjects: BTreeMap<Digest, &Descriptor> =
         manifests.chain([&image.index]).map(|entry| (entry.digest, entry)).collect();
-    let known = ("attached", FORMAT, subjects.keys().collect::<Vec<_>>(), pieces, key.map(|key| key.public().digest()));
+    let known = ("attached", FORMAT, subjects.keys().collect::<Vec<_>>(), pieces, seal.as_ref().map(Seal::name));
     let known = Digest::of(oci::encode(&known));
     let earlier = store.result(&known)?.and_then(|json| serde_json::from_slice::<Vec<Attached>>(&json).ok());
     if let Some(earlier) = earlier
@@ -39,19 +52,19 @@ pub(super) fn all(store: &Store, image: &Joined, pieces: &[Piece], key: Option<&
     }
     let config = Descriptor::new(oci::EMPTY, store.put_blob(CONFIG)?, CONFIG.len() as u64);
     let mut all = Vec::new();
-    if let Some(key) = key {
+    if let Some(seal) = &seal {
         for subject in subjects.values() {
             let statement = Statement::new(vec![Subject::new(None, &subject.digest)], SIGNS, serde_json::json!({}));
-            all.push(one(store, subject, SIGNS, [&config, &signed(store, &statement, key)?])?);
+            all.push(one(store, subject, SIGNS, [&config, &signed(store, &statement, &subject.digest, seal)?])?);
         }
     }
     for piece in pieces {
-        let layer = match key {
-            None => Descriptor::new(statement::MEDIA_TYPE, piece.digest, piece.size),
-            Some(key) => {
+        let layer = match (&seal, piece.about.first()) {
+            (None, _) | (_, None) => Descriptor::new(statement::MEDIA_TYPE, piece.digest, piece.size),
+            (Some(seal), Some(about)) => {
                 let missing = || bulla_build::export::ExportError::Missing { digest: piece.digest };
                 let bytes = store.read_blob(&piece.digest, MAX_STATEMENT as u64)?.ok_or_else(missing)?;
-                signed(store, &Statement::parse(&bytes).map_err(EvidenceError::Own)?, key)?
+                signed(store, &Statement::parse(&bytes).map_err(EvidenceError::Own)?, about, seal)?
             }
         };
         for subject in piece.about.iter().filter_map(|digest| subjects.get(digest)) {
@@ -74,8 +87,8 @@ fn is_there(store: &Store, attached: &[Attached]) -> Result<bool> {
     Ok(true)
 }
 
-fn signed(store: &Store, statement: &Statement, key: &dyn Signer) -> Result<Descriptor> {
-    let bundle = bundle::sign(statement, key).map_err(EvidenceError::Sign)?;
+fn signed(store: &Store, statement: &Statement, about: &Digest, seal: &Seal) -> Result<Descriptor> {
+    let bundle = seal.statement(statement, about)?;
     Ok(Descriptor::new(BUNDLE, store.put_blob(&bundle)?, bundle.len() as u64))
 }
 

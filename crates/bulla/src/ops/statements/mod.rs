@@ -23,7 +23,6 @@ use bulla_evidence::{
     Resource, Statement, Subject,
     configuration::{CONFIGURATION, Configuration},
     inventory, json,
-    key::Signer,
     provenance::{
         BUILD_TYPE, BuilderFacts, Definition, External, Internal, Isolation, LOCAL_BUILDER, Metadata, PROVENANCE,
         Provenance, Run, RunStep, Step,
@@ -38,7 +37,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::legacy::put_beside;
-use super::{evidence::EvidenceError, project::Project};
+use super::{evidence::EvidenceError, keyless::Signing, project::Project};
 use crate::{
     error::{CliError, Result},
     session::Session,
@@ -118,10 +117,10 @@ impl Fault for SecretInEvidence {
     }
 }
 
-/// Makes the evidence of what was built, signs it where there is a key, and lets as much of it refer to the image as is wished.
+/// Makes the evidence of what was built, signs it where that is wished, and lets as much of it refer to the image as is wished.
 ///
 /// # Errors
-/// As [`make`]; and when the key does not sign.
+/// As [`make`]; and when what signs does not.
 pub(crate) fn with(
     session: &Session,
     store: &Store,
@@ -129,7 +128,7 @@ pub(crate) fn with(
     mut built: Built,
     invocation: &Invocation<'_>,
     level: Level,
-    key: Option<&dyn Signer>,
+    sign: Option<&Signing>,
 ) -> Result<Built> {
     let mut pieces = match level {
         Level::None => Vec::new(),
@@ -140,7 +139,7 @@ pub(crate) fn with(
     };
     pieces.retain(|piece| level.takes(&piece.predicate_type));
     if let Some(image) = &mut built.image {
-        image.attached = attach::all(store, image, &pieces, key)?;
+        image.attached = attach::all(session, store, image, &pieces, sign)?;
     }
     Ok(built)
 }
