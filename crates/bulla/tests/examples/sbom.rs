@@ -80,7 +80,23 @@ const EXPLAINED: &[Explained] = &[
         by: By::Syft,
         why: "a `package.json` that a package has among its fixtures: nothing of that name is installed",
     },
+    of_debian("pkg:npm/acorn"),
+    of_debian("pkg:npm/undici"),
+    of_debian("pkg:npm/%40types/busboy@1.5.0"),
+    of_debian("pkg:npm/%40types/node@18.18.14"),
+    of_debian("pkg:npm/binary-search@"),
+    of_debian("pkg:npm/busboy@"),
+    of_debian("pkg:npm/cjs-module-lexer@"),
+    of_debian("pkg:npm/streamsearch@"),
+    of_debian("pkg:npm/xtend@"),
 ];
+
+/// A library of Node that Debian's own `nodejs` stands on.
+const fn of_debian(purl: &'static str) -> Explained {
+    let why =
+        "in `usr/share/nodejs`, where no project has its packages: here the Debian package that owns it is listed";
+    Explained { example: "node-service", purl, by: By::Syft, why }
+}
 
 fn spdx(environment: &TestEnvironment, project: &Project) -> Value {
     let text = environment.run(project, &["sbom", "--closed"]).success().stdout;
