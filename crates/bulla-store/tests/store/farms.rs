@@ -66,7 +66,7 @@ fn a_root_that_was_never_finished_makes_no_other_look_damaged() {
         let store = home.store();
         let [a, b, c] = ["a", "b", "c"].map(|name| tree_of(&store, &[(name, name)]).digest());
         let farms = [store.farm(&[a, b]).unwrap(), store.farm(&[b, c]).unwrap()];
-        std::fs::remove_file(home.in_store(&format!("receipts/f-{}", farms[unfinished].digest().hex()))).unwrap();
+        std::fs::remove_file(home.in_store(format!("receipts/f-{}", farms[unfinished].digest().hex()))).unwrap();
         assert_eq!(store.verify(false).unwrap().damaged, [""; 0]);
         assert!(!farms[unfinished].path().exists() && farms[1 - unfinished].path().exists());
         // One that was edited is damaged, and those beside it are not.
