@@ -1,4 +1,4 @@
-//! Bundles of Sigstore: a signature with what verifies it, in one document (`sigstore_bundle.proto`, versions 0.1 to 0.3; cosign,
+//! Bundles of Sigstore: a signature with what verifies it, in one document (`sigstore_bundle.proto`, version 0.3, with certificates also 0.1 and 0.2; cosign,
 //! `specs/BUNDLE_SPEC.md`). Version 0.3 is written.
 //!
 //! What a key signed is verified by that key. A bundle with a certificate has no key that stays, and is good only with a log:
@@ -19,12 +19,11 @@ use crate::{
 
 /// The media type of a bundle, and the kind of a manifest that has one.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-/// How the versions were written at first.
-const EARLY: [&str; 3] = [
-    "application/vnd.dev.sigstore.bundle+json;version=0.1",
-    "application/vnd.dev.sigstore.bundle+json;version=0.2",
-    "application/vnd.dev.sigstore.bundle+json;version=0.3",
-];
+/// How version 0.3 was written at first.
+const EARLY: &str = "application/vnd.dev.sigstore.bundle+json;version=0.3";
+/// Older versions, which are read where there is a certificate: they have an entry of a log, without which a key's are none.
+const OLDER: [&str; 2] =
+    ["application/vnd.dev.sigstore.bundle+json;version=0.1", "application/vnd.dev.sigstore.bundle+json;version=0.2"];
 /// What all versions of bundles begin with.
 pub const BUNDLES: &str = "application/vnd.dev.sigstore.bundle";
 /// The most bytes of a bundle that are read: one around the largest statement, in base64.
@@ -78,7 +77,7 @@ pub enum BundleError {
         reason: &'static str,
     },
     /// It is of another version.
-    #[error("a Sigstore bundle of another version than 0.1 to 0.3")]
+    #[error("a Sigstore bundle of another version than 0.3, or an older one without a certificate")]
     Version,
     /// It says nothing of what verifies it.
     #[error("a Sigstore bundle that names neither key nor certificate")]
@@ -242,12 +241,14 @@ impl Bundle {
     /// When it is none.
     pub fn parse(bytes: &[u8], most: usize) -> Result<Self, BundleError> {
         let written: Written = json::read_as(bytes, most)?;
-        if written.media_type != BUNDLE && !EARLY.contains(&written.media_type.as_str()) {
+        let is_older = OLDER.contains(&written.media_type.as_str());
+        if ![BUNDLE, EARLY].contains(&written.media_type.as_str()) && !is_older {
             return Err(BundleError::Version);
         }
         let material = written.verification_material;
         let material = match (material.certificate.is_some() || material.x509_certificate_chain.is_some(), material) {
             (true, _) => Material::Certificate,
+            (false, _) if is_older => return Err(BundleError::Version),
             (false, WrittenMaterial { public_key: Some(key), .. }) => Material::Key { hint: key.hint },
             (false, _) => return Err(BundleError::NoMaterial),
         };
