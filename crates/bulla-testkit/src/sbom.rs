@@ -142,7 +142,10 @@ impl SbomTools {
         let complete = home.join("complete");
         let install = || {
             clients()?;
-            process::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+            // Whoever else uses the folder may not run a Python that somebody has at home.
+            let debian = Path::new("/usr/bin/python3");
+            let python = if debian.exists() { debian } else { Path::new("python3") };
+            process::output(Command::new(python).args(["-m", "venv", "--clear"]).arg(&home))?;
             process::output(Command::new(home.join("bin/pip")).args(["install", "--quiet"]).args(PACKAGES))?;
             fs_err::write(&complete, "").map_err(|error| error.to_string())
         };
