@@ -120,6 +120,9 @@ impl<'a> Parts<'a> {
             return Err(AdmissionError::Characters(crate::image::shown(text)));
         }
         let mut parts = Self { signature: false, statements: Vec::new(), unsaid: Vec::new() };
+        if !policy.identities.is_empty() {
+            parts.unsaid("identities: what is signed by a certificate is not admitted, only what the keys signed");
+        }
         for one in &policy.require {
             match one {
                 Requirement::Signature => parts.signature = true,

@@ -13,6 +13,7 @@ provenance:
   untainted: true
 sbom: {consistent: true, unowned: 0}
 image: {non-root: true, max-age: 90d}
+identities: [{identity: release@example.org, issuer: https://login.example.org}]
 rules:
   - {name: no-copyleft, expression: 'sbom.size() > 0', message: there has to be a list}
 exceptions:
@@ -88,9 +89,16 @@ fn what_a_language_cannot_say_is_listed_once() {
     let policy = policy(POLICY);
     for admission in [kyverno(&wanted(&policy, &keys(), &images())), sigstore(&wanted(&policy, &keys(), &images()))] {
         let unsaid = admission.expect("a policy").unsaid;
-        for about in
-            ["content", "sbom:", "sbom.consistent", "image.non-root", "image.max-age", "`no-copyleft`", "exceptions"]
-        {
+        for about in [
+            "content",
+            "sbom:",
+            "sbom.consistent",
+            "image.non-root",
+            "image.max-age",
+            "`no-copyleft`",
+            "exceptions",
+            "identities",
+        ] {
             assert_eq!(unsaid.iter().filter(|text| text.contains(about)).count(), 1, "{about}: {unsaid:?}");
         }
         for about in ["provenance", "builders", "sources", "bases"] {

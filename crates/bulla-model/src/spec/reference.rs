@@ -13,8 +13,9 @@ use super::{
     Spec,
     schema::schema,
     written::{
-        AllowKeys, CopyKeys, DependencyKeys, GrantKeys, ImageFrom, ImageKeys, InstallScriptsKeys, LimitKeys, ParamKeys,
-        ScratchFrom, SecretKeys, SourceKeys, SpecKeys, StageCopyKeys, StageFrom, StageKeys, StepKeys, UserKeys,
+        AllowKeys, CopyKeys, DependencyKeys, GrantKeys, ImageFrom, ImageKeys, InstallScriptsKeys, LimitKeys,
+        NormaliseKeys, ParamKeys, ScratchFrom, SecretKeys, SourceKeys, SpecKeys, StageCopyKeys, StageFrom, StageKeys,
+        StepKeys, UserKeys,
     },
 };
 
@@ -61,7 +62,7 @@ How it is read:
 pub(super) type Section = (&'static str, &'static str, &'static [&'static str]);
 
 /// The structs of the spec in the order of the reference.
-fn sections() -> [Section; 18] {
+fn sections() -> [Section; 19] {
     [
         ("", "The whole file", keys::<SpecKeys>()),
         ("Source", "`sources.NAME`", keys::<SourceKeys>()),
@@ -69,6 +70,7 @@ fn sections() -> [Section; 18] {
         ("Stage", "`stages.NAME`", keys::<StageKeys>()),
         ("StageFrom", "`stages.NAME.from`", keys::<StageFrom>()),
         ("StageCopy", "`stages.NAME.copy`", keys::<StageCopyKeys>()),
+        ("Normalise", "`stages.NAME.normalise`", keys::<NormaliseKeys>()),
         ("Dependency", "`stages.NAME.dependencies`", keys::<DependencyKeys>()),
         ("InstallScriptsKeys", "`scripts` of a lock file", keys::<InstallScriptsKeys>()),
         ("StepKeys", "A step that is a map", keys::<StepKeys>()),
@@ -226,6 +228,7 @@ mod tests {
         examples_are_read::<StageKeys>("Stage");
         examples_are_read::<StageFrom>("StageFrom");
         examples_are_read::<StageCopyKeys>("StageCopy");
+        examples_are_read::<NormaliseKeys>("Normalise");
         examples_are_read::<DependencyKeys>("Dependency");
         examples_are_read::<InstallScriptsKeys>("InstallScriptsKeys");
         examples_are_read::<StepKeys>("StepKeys");

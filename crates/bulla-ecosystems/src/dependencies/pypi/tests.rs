@@ -251,7 +251,6 @@ fn what_pins_nothing_is_named_with_its_line_and_the_way_out() {
         ("x @ git+ssh://git@git.example/x".to_owned(), 1, "which is no whole commit"),
         ("-e git+https://git.example/x".to_owned(), 1, "does not say which package it is"),
         ("x @ hg+https://hg.example/x".to_owned(), 1, "version control that is not git"),
-        ("git@git.example:x/y.git".to_owned(), 1, "version control that is not git"),
         (format!("x @ git+https://me:word@git.example/x@{}", &a[..40]), 1, "has a login in it"),
         (
             format!("x @ git+https://git.example/x@{}\ny @ git+https://git.example/x@{}", &a[..40], "b".repeat(40)),

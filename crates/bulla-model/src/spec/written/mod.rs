@@ -22,8 +22,8 @@ pub(super) use self::{
     source::SourceKeys,
     stage::{
         ArchiveWord, BuildDependenciesWord, DependencyKeys, IdentityWord, InstallScriptsKeys, InstallScriptsText,
-        InstallScriptsWord, LimitKeys, OnRefusalWord, PlatformWord, RunText, SecretKeys, SecretText, StageCopyKeys,
-        StageKeys, StepKeys, StepText,
+        InstallScriptsWord, LimitKeys, NormaliseKeys, OnRefusalWord, PlatformWord, RunText, SecretKeys, SecretText,
+        StageCopyKeys, StageKeys, StepKeys, StepText,
     },
 };
 use super::Name;
