@@ -98,7 +98,7 @@ impl Name {
 }
 
 impl Held {
-    /// Holds a list against what an image shows: what [`super::compose`] finds in its layers, without what a build knows of it.
+    /// Holds a list against what an image shows: what [`fn@super::compose`] finds in its layers, without what a build knows of it.
     pub fn of(stated: &Stated, image: &Bom) -> Self {
         let mut held = Self { without_database: without_database(image), ..Self::default() };
         held.hold_packages(stated, image);
