@@ -371,6 +371,8 @@ fn a_build_signs_its_image_and_all_that_it_says_of_it_without_a_key() {
     let index = project.read("bulla-out/index.json");
     environment.run(&project, &build).success();
     assert_eq!(project.read("bulla-out/index.json"), index);
+    let asked = sigstore.requests().iter().filter(|(request, _)| request.path == "/api/v2/signingCert").count();
+    assert_eq!(asked, 1, "a build that signs nothing asks for no certificate");
     let entries = sigstore.requests().iter().filter(|(request, _)| request.path == "/api/v2/log/entries").count();
     assert_eq!(entries, bundles(claims), "{found}");
     project.write("old.jwt", FakeSigstore::old_token(RELEASER));

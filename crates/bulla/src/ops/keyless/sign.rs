@@ -159,7 +159,12 @@ pub(crate) enum Signing {
     /// By a key.
     Key(Arc<dyn Signer>),
     /// By a certificate. It is asked for when there is something to sign: it is good for minutes, which a build may take.
-    Keyless(KeylessOptions),
+    Keyless {
+        /// How it is asked for.
+        options: KeylessOptions,
+        /// What all that is signed so is known by: the person, the issuer and the log.
+        name: Digest,
+    },
 }
 
 impl Signing {
@@ -171,9 +176,18 @@ impl Signing {
         let timed = Timed::new(session)?;
         let configured = &session.config()?.evidence.keyless;
         configured.fulcio.as_ref().ok_or(SealError::NotConfigured("fulcio"))?;
-        configured.rekor.as_ref().ok_or(SealError::NotConfigured("rekor"))?;
-        token(session, options, &timed.services)?;
-        Ok(Self::Keyless(options.clone()))
+        let rekor = configured.rekor.as_ref().ok_or(SealError::NotConfigured("rekor"))?;
+        let token = token(session, options, &timed.services)?;
+        let name = Digest::of(format!("keyless\n{}\n{}\n{}", token.subject, token.issuer, rekor.shown()));
+        Ok(Self::Keyless { options: options.clone(), name })
+    }
+
+    /// Gives what all that is signed so is known by: what was signed once by the same need not be again.
+    pub(crate) fn name(&self) -> Digest {
+        match self {
+            Self::Key(key) => key.public().digest(),
+            Self::Keyless { name, .. } => *name,
+        }
     }
 
     /// Makes what signs.
@@ -183,7 +197,7 @@ impl Signing {
     pub(crate) fn seal(&self, session: &Session) -> Result<Seal> {
         match self {
             Self::Key(key) => Seal::of_key(session, Arc::clone(key), false),
-            Self::Keyless(options) => Seal::keyless(session, options),
+            Self::Keyless { options, .. } => Seal::keyless(session, options),
         }
     }
 
@@ -191,7 +205,7 @@ impl Signing {
     pub(crate) fn key(&self) -> Option<&dyn Signer> {
         match self {
             Self::Key(key) => Some(&**key),
-            Self::Keyless(_) => None,
+            Self::Keyless { .. } => None,
         }
     }
 }
@@ -315,17 +329,6 @@ impl Seal {
         let certificates =
             certificates.map(|Timed { root, now, .. }| Certificates { root, identities: &self.identities, now: *now });
         Trust { keys: &self.keys, certificates }
-    }
-
-    /// Gives what all that this signs is known by: what was signed once by the same need not be again.
-    pub(crate) fn name(&self) -> Digest {
-        match self.identities.as_slice() {
-            [] => self.signer.public().digest(),
-            [one, ..] => {
-                let rekor = self.certified.as_ref().map(|(_, rekor)| rekor.shown()).unwrap_or_default();
-                Digest::of(format!("keyless\n{}\n{}\n{rekor}", one.identity, one.issuer))
-            }
-        }
     }
 
     /// Gives the key that signs in the older form too.

@@ -38,11 +38,10 @@ pub(super) fn all(
     pieces: &[Piece],
     sign: Option<&Signing>,
 ) -> Result<Vec<Attached>> {
-    let seal = sign.map(|sign| sign.seal(session)).transpose()?;
     let manifests = image.parts.iter().map(|part| &part.manifest);
     let subjects: BTreeMap<Digest, &Descriptor> =
         manifests.chain([&image.index]).map(|entry| (entry.digest, entry)).collect();
-    let known = ("attached", FORMAT, subjects.keys().collect::<Vec<_>>(), pieces, seal.as_ref().map(Seal::name));
+    let known = ("attached", FORMAT, subjects.keys().collect::<Vec<_>>(), pieces, sign.map(Signing::name));
     let known = Digest::of(oci::encode(&known));
     let earlier = store.result(&known)?.and_then(|json| serde_json::from_slice::<Vec<Attached>>(&json).ok());
     if let Some(earlier) = earlier
@@ -50,6 +49,7 @@ pub(super) fn all(
     {
         return Ok(earlier);
     }
+    let seal = sign.map(|sign| sign.seal(session)).transpose()?;
     let config = Descriptor::new(oci::EMPTY, store.put_blob(CONFIG)?, CONFIG.len() as u64);
     let mut all = Vec::new();
     if let Some(seal) = &seal {
