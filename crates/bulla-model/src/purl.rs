@@ -20,6 +20,8 @@ pub struct Purl {
     pub version: Option<String>,
     /// What tells packages of one version apart: `arch`, `distro`.
     pub qualifiers: BTreeMap<String, String>,
+    /// What is meant within the package, its parts in order. Makers of lists have the rest of a Go module's path here (`v2`).
+    pub subpath: Vec<String>,
 }
 
 /// A text that is no package URL.
@@ -33,7 +35,14 @@ impl Purl {
         let mut parts: Vec<String> = name.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         let name = parts.pop().unwrap_or_default();
         let version = version.filter(|version| !version.is_empty()).map(str::to_owned);
-        Self { kind: kind.to_owned(), namespace: parts, name, version, qualifiers: BTreeMap::new() }
+        Self {
+            kind: kind.to_owned(),
+            namespace: parts,
+            name,
+            version,
+            qualifiers: BTreeMap::new(),
+            subpath: Vec::new(),
+        }
     }
 
     /// Puts its name beneath something.
@@ -75,6 +84,9 @@ impl fmt::Display for Purl {
         for (at, (key, value)) in self.qualifiers.iter().enumerate() {
             write!(f, "{}{key}={}", if at == 0 { '?' } else { '&' }, Encoded(value))?;
         }
+        for (at, part) in self.subpath.iter().enumerate() {
+            write!(f, "{}{}", if at == 0 { '#' } else { '/' }, Encoded(part))?;
+        }
         Ok(())
     }
 }
@@ -104,7 +116,7 @@ impl FromStr for Purl {
             return Err(NoPurl);
         }
         let rest = text.strip_prefix("pkg:").ok_or(NoPurl)?;
-        let rest = rest.split('#').next().unwrap_or_default();
+        let (rest, within) = rest.split_once('#').unwrap_or((rest, ""));
         let (rest, asked) = rest.split_once('?').unwrap_or((rest, ""));
         let (path, version) = match rest.rsplit_once('@') {
             Some((path, version)) if !version.contains('/') => (path, Some(decoded(version)?)),
@@ -123,7 +135,10 @@ impl FromStr for Purl {
             }
         }
         qualifiers.retain(|_, value| !value.is_empty());
-        Ok(Self { kind: kind.to_ascii_lowercase(), namespace, name, version, qualifiers })
+        // "Subpath": parts that are empty or lead elsewhere are left out.
+        let subpath = within.split('/').filter(|part| !["", ".", ".."].contains(part));
+        let subpath = subpath.map(decoded).collect::<Result<_, _>>()?;
+        Ok(Self { kind: kind.to_ascii_lowercase(), namespace, name, version, qualifiers, subpath })
     }
 }
 
@@ -187,7 +202,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Purl>(), Err(NoPurl), "{text}");
         }
-        assert!("pkg:npm/%40a/b@1?arch=x#sub".parse::<Purl>().is_ok());
+        let within: Purl = "pkg:npm/%40a/b@1?arch=x#/sub/.././/pa%20th/".parse().expect("a purl");
+        assert_eq!(within.to_string(), "pkg:npm/%40a/b@1?arch=x#sub/pa%20th");
     }
 
     proptest! {

@@ -84,7 +84,9 @@ impl Name {
         let name = match purl.kind.as_str() {
             // PEP 503, "Normalized Names".
             "pypi" => name.to_ascii_lowercase().replace(['_', '.'], "-"),
-            "composer" | "nuget" | "golang" => name.to_ascii_lowercase(),
+            "composer" | "nuget" => name.to_ascii_lowercase(),
+            // Syft has what comes after three parts of a module's path as a path within it.
+            "golang" => [&[name][..], &purl.subpath[..]].concat().join("/").to_ascii_lowercase(),
             _ => name,
         };
         let version = purl.version.clone().unwrap_or_default();

@@ -141,6 +141,9 @@ fn lists_of_other_makers_are_read_by_their_package_urls() {
     let name = |purl: &str| Name::of(&purl.parse().expect("a purl"));
     assert_eq!(name("pkg:deb/debian/a@1-1?epoch=2"), name("pkg:deb/debian/a@2%3A1-1"));
     assert_eq!(name("pkg:golang/Example.com/x@v1.0.0"), name("pkg:golang/example.com/x@1.0.0"));
+    // Syft's form of a module whose path ends with its major version.
+    assert_eq!(name("pkg:golang/example.com/a/x@v2.0.0#v2"), name("pkg:golang/example.com/a/x/v2@v2.0.0"));
+    assert_ne!(name("pkg:golang/example.com/a/x@v2.0.0#v2"), name("pkg:golang/example.com/a/x@v2.0.0"));
 }
 
 #[test]

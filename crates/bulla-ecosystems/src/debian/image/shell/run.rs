@@ -39,7 +39,7 @@ const SPECIAL: [&str; 15] = [
 pub(in crate::debian::image) struct Installation<'a, 'o> {
     pub(in crate::debian::image) overlay: &'a Overlay<'o>,
     pub(in crate::debian::image) package: &'a Package,
-    /// `preinst` or `postinst`.
+    /// `preinst`, `postinst`, or `config` of a package that asks questions.
     pub(in crate::debian::image) script: &'static str,
     /// The files that keep set-user-id bits.
     pub(in crate::debian::image) keep_set_id: &'a BTreeSet<CleanPath>,
@@ -89,6 +89,8 @@ pub(super) struct Shell<'a, 'o> {
     pub(super) substituted: Option<bool>,
     /// The answers that were given to questions by the script itself.
     pub(super) answers: BTreeMap<String, String>,
+    /// The answers that the package's `config` gives, or why they are not known. `None` while nothing was asked.
+    configured: Option<Result<BTreeMap<String, String>, String>>,
     /// What the variables of each function that is called had before, that are its own.
     locals: Vec<BTreeMap<String, Option<String>>>,
     fixed: BTreeSet<String>,
@@ -109,10 +111,17 @@ pub(in crate::debian::image) fn rehearse(
     installation: &Installation<'_, '_>,
     text: &str,
 ) -> Result<Vec<Effect>, String> {
+    follow(installation, text).map(|shell| shell.effects)
+}
+
+/// Follows a script to its end, and gives the state it is in there.
+fn follow<'a, 'o>(installation: &'a Installation<'a, 'o>, text: &str) -> Result<Shell<'a, 'o>, String> {
+    let (is_bash, exits) = interpreter(text.lines().next().unwrap_or_default())?;
     let list = parse::parse(text)?;
     let control = &installation.package.control;
     let variables = [
-        ("DPKG_MAINTSCRIPT_NAME", installation.script),
+        // `config` is called by the `postinst`, when that first speaks to debconf (debconf-devel(7), "The config script").
+        ("DPKG_MAINTSCRIPT_NAME", if installation.script == "config" { "postinst" } else { installation.script }),
         ("DPKG_MAINTSCRIPT_PACKAGE", control.name()),
         ("DPKG_MAINTSCRIPT_ARCH", control.architecture()),
         ("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1"),
@@ -122,7 +131,6 @@ pub(in crate::debian::image) fn rehearse(
         ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
     ];
     let arguments: &[&str] = if installation.script == "preinst" { &["install"] } else { &["configure", ""] };
-    let (is_bash, exits) = interpreter(text.lines().next().unwrap_or_default())?;
     let mut shell = Shell {
         installation,
         variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -134,6 +142,7 @@ pub(in crate::debian::image) fn rehearse(
         last: true,
         substituted: None,
         answers: BTreeMap::new(),
+        configured: None,
         locals: Vec::new(),
         fixed: BTreeSet::new(),
         is_bash,
@@ -144,11 +153,24 @@ pub(in crate::debian::image) fn rehearse(
         depth: 0,
     };
     match shell.list(&list) {
-        Ok(_) | Err(Stop::Exit(true) | Stop::Return(true)) => Ok(shell.effects),
+        Ok(_) | Err(Stop::Exit(true) | Stop::Return(true)) => Ok(shell),
         Err(Stop::Refuse(reason)) => Err(reason),
         Err(Stop::Exit(false) | Stop::Return(false)) => Err("it would fail".to_owned()),
         Err(Stop::Break | Stop::Continue) => Err("it leaves a loop that is none".to_owned()),
     }
+}
+
+/// Follows the `config` of a package, and gives the answers that it leaves to the package's questions.
+fn configure(installation: &Installation<'_, '_>) -> Result<BTreeMap<String, String>, String> {
+    let Some(text) = installation.package.member("config") else { return Ok(BTreeMap::new()) };
+    let is_shell = interpreter(text.lines().next().unwrap_or_default()).is_ok();
+    // It asks itself what it has set, and no other; and one that sets nothing may do what it wants.
+    if installation.script == "config" || (is_shell && !text.contains("db_set")) {
+        return Ok(BTreeMap::new());
+    }
+    let config = Installation { script: "config", ..*installation };
+    let shell = follow(&config, &text)?;
+    if shell.effects.is_empty() { Ok(shell.answers) } else { Err("it changes files".to_owned()) }
 }
 
 /// Reads the first line of a script: whether it is written for bash, and whether a failure ends it.
@@ -452,6 +474,21 @@ impl Shell<'_, '_> {
 
     pub(super) const fn is_bash(&self) -> bool {
         self.is_bash
+    }
+
+    /// Gives the answer that the package's `config` gives to a question; `None` where it gives none.
+    ///
+    /// # Errors
+    /// Refuses when what it does is not known.
+    pub(super) fn configured(&mut self, question: &str) -> Step<Option<String>> {
+        let installation = self.installation;
+        match self.configured.get_or_insert_with(|| configure(installation)) {
+            Ok(answers) => Ok(answers.get(question).cloned()),
+            Err(reason) => refuse(format!(
+                "it asks `{}`, which the package's `config` may answer, of which nothing is known: {reason}",
+                question.escape_debug()
+            )),
+        }
     }
 
     /// Gives the script's own path.

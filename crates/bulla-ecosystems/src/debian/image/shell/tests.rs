@@ -13,13 +13,22 @@ use crate::debian::{
     },
 };
 
-fn package(templates: &str) -> Package {
+/// The questions of the package that is rehearsed.
+const TEMPLATES: &str = "Template: web/mode\nType: string\nDefault: fast\n\nTemplate: web/none\nType: string\n";
+
+fn package(config: Option<&str>) -> Package {
     let control = Control::parse("Package: web\nVersion: 1\nArchitecture: amd64\n").expect("a control file");
-    let members = [("templates".to_owned(), templates.as_bytes().to_vec())].into();
+    let members = [("templates", Some(TEMPLATES)), ("config", config)];
+    let members =
+        members.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.as_bytes().to_vec()))).collect();
     Package { control, members, paths: Vec::new(), newest: bulla_model::Epoch::default() }
 }
 
 fn follow(script: &'static str, text: &str) -> Result<Vec<Effect>, String> {
+    follow_with(None, script, text)
+}
+
+fn follow_with(config: Option<&str>, script: &'static str, text: &str) -> Result<Vec<Effect>, String> {
     let mut tree = Tree::new();
     tree.insert(clean("etc/web/web.conf"), Node::file(0o644, bulla_model::Digest::of(b""), 0));
     tree.insert(clean("usr/bin/tool"), Node::file(0o755, bulla_model::Digest::of(b"x"), 1));
@@ -31,7 +40,7 @@ fn follow(script: &'static str, text: &str) -> Result<Vec<Effect>, String> {
     tree.complete();
     let read = |_: &CleanPath| Some(Vec::new());
     let overlay = Overlay::new(&tree, &read);
-    let package = package("Template: web/mode\nType: string\nDefault: fast\n\nTemplate: web/none\nType: string\n");
+    let package = package(config);
     let text = if text.starts_with("#!") { text.to_owned() } else { format!("#!/bin/sh\n{text}") };
     let keep_set_id = [clean("usr/bin/kept")].into();
     rehearse(&Installation { overlay: &overlay, package: &package, script, keep_set_id: &keep_set_id }, &text)
@@ -92,6 +101,47 @@ fn questions_have_the_answers_of_the_templates() {
     let text = ". /usr/share/debconf/confmodule\ndb_get web/mode\nif [ \"$RET\" = fast ]; then touch /etc/fast; fi";
     assert_eq!(postinst(text), Ok(vec![Effect::File { path: "/etc/fast".into(), content: Vec::new() }]));
     assert!(postinst("db_get web/other").expect_err("no template").contains("web/other"));
+}
+
+/// As fontconfig-config has it: `config` looks how things are, and lets the `postinst` make them so.
+#[test]
+fn questions_have_the_answers_of_the_config_that_is_called_first() {
+    let postinst = "set -e\n. /usr/share/debconf/confmodule\ntouch /etc/web/made\ndb_get web/mode\ntouch /etc/$RET\n\
+                    db_set web/mode own\ndb_get web/mode\ntouch /etc/$RET";
+    let answers = |config: &str| {
+        let effects = follow_with(Some(&format!("#!/bin/sh\nset -e\n{config}")), "postinst", postinst)?;
+        let path = |effect: &Effect| match effect {
+            Effect::File { path, .. } => path.clone(),
+            other => format!("{other:?}"),
+        };
+        Ok::<_, String>(effects.iter().map(path).collect::<Vec<_>>().join(" "))
+    };
+    let config = "mode=slow\nif [ -h /etc/web/link ]; then mode=linked; fi\nif [ -e /etc/web/made ]; then mode=late; fi\n\
+                  db_set web/mode $mode\ndb_input low web/mode || true\ndb_go || true";
+    assert_eq!(answers(config).as_deref(), Ok("/etc/web/made /etc/linked /etc/own"));
+    // What it sets by the answer that it has itself.
+    let config = "db_get web/mode\nif [ $RET = fast ]; then db_set web/mode faster; fi";
+    assert_eq!(answers(config).as_deref(), Ok("/etc/web/made /etc/faster /etc/own"));
+    // Nobody can be asked.
+    assert_eq!(
+        answers("if db_input high web/mode; then db_set web/mode asked; fi").as_deref(),
+        Ok("/etc/web/made /etc/fast /etc/own")
+    );
+    // One that sets nothing may do what is not known.
+    assert_eq!(answers("hostname -f").as_deref(), Ok("/etc/web/made /etc/fast /etc/own"));
+    for (config, reason) in [
+        ("db_set web/mode $(hostname)", "it works with the output of `hostname`"),
+        ("db_input low web/mode\ndb_set web/mode x", "`db_input low web/mode` would fail"),
+        ("db_set web/mode x\ntouch /etc/x", "it changes files"),
+    ] {
+        let refused = answers(config).expect_err("it is not known");
+        assert_eq!(
+            refused,
+            format!("it asks `web/mode`, which the package's `config` may answer, of which nothing is known: {reason}")
+        );
+    }
+    let perl = follow_with(Some("#!/usr/bin/perl\nset('web/mode', 'x');"), "postinst", postinst);
+    assert!(perl.expect_err("it is not known").ends_with("it is no script of a shell: `#!/usr/bin/perl`"));
 }
 
 #[test]

@@ -3,16 +3,17 @@
 use super::super::run::{Shell, Step, refuse};
 use crate::debian::image::{alternatives::Alternative, effect::Effect};
 
-/// Answers a question as the script itself did, else with the default of the package's templates, as an installation without
-/// questions does.
+/// Answers a question as the script itself did, else as the package's `config` does, else with the default of the package's
+/// templates, as an installation without questions does.
 pub(super) fn answer(shell: &mut Shell<'_, '_>, arguments: &[String]) -> Step<bool> {
     let question = arguments.first().map_or("", String::as_str);
-    if let Some(answer) = shell.answers.get(question).cloned() {
+    let answer = match shell.answers.get(question) {
+        Some(answer) => Some(answer.clone()),
+        None => shell.configured(question)?,
+    };
+    if let Some(answer) = answer {
         shell.assign("RET", answer)?;
         return Ok(true);
-    }
-    if shell.installation.package.member("config").is_some_and(|text| text.contains("db_set")) {
-        return refuse(format!("it asks `{}`, which the package's `config` may answer", question.escape_debug()));
     }
     let templates = shell.installation.package.member("templates").unwrap_or_default();
     let mut paragraph = templates.split("\n\n").map(|text| text.trim_start_matches('\n'));
