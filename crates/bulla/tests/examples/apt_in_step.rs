@@ -3,7 +3,7 @@ use bulla_testkit::{Deb, DebianRepo, Mirror, Project, Release, TestEnvironment, 
 use crate::world::{build, example, project, skopeo};
 
 /// The example, observed, and its environment: the mirror is gone. The archive is of real packages; its own keyring has the key that signs it here.
-fn observed() -> Option<(Project, TestEnvironment)> {
+pub(crate) fn observed() -> Option<(Project, TestEnvironment)> {
     let mut repo = DebianRepo::real(&["apt", "gcc", "libc6-dev", "libjansson-dev"])?;
     let key = repo.key().public();
     let keyring = Deb::new("debian-archive-keyring", "9999").architecture("all");

@@ -18,14 +18,15 @@ fn registry(project: &language::RealProject) -> (tempfile::TempDir, Mirror) {
     (folder, mirror)
 }
 
-#[test]
+/// The example, and an environment with an empty store that has fetched all that it needs: the servers are gone.
 #[expect(clippy::disallowed_methods, reason = "a test reads how much it is to do")]
-fn a_published_tool_in_rust_is_built_as_its_authors_locked_it_and_runs() {
+pub(crate) fn fetched() -> Option<(Project, TestEnvironment)> {
     if std::env::var_os("BULLA_CLIENTS").is_none() {
-        return skipped("a tool in Rust", "BULLA_CLIENTS is not set (.ci/full sets it): it compiles for minutes");
+        skipped("a tool in Rust", "BULLA_CLIENTS is not set (.ci/full sets it): it compiles for minutes");
+        return None;
     }
-    let Some(published) = language::cargo_project("just", "1.42.4") else { return };
-    let Some(mut repo) = DebianRepo::real(&[cargo_package(), "gcc", "libc6-dev"]) else { return };
+    let published = language::cargo_project("just", "1.42.4")?;
+    let mut repo = DebianRepo::real(&[cargo_package(), "gcc", "libc6-dev"])?;
     repo.publish_release(&Release::default());
     let (_folder, crates) = registry(&published);
     let mirror = Mirror::serve(repo.root());
@@ -38,10 +39,14 @@ fn a_published_tool_in_rust_is_built_as_its_authors_locked_it_and_runs() {
     let spec = spec.replace("bookworm", &release).replace("cargo-web", cargo_package());
     let project = Project::with_spec(&spec);
     language::copy_writable(&published.source, &project.path("just")).expect("a copy of the source");
-    let lock = project.read("just/Cargo.lock");
     environment.run(&project, &["fetch"]).success();
-    // From here on nothing is there but what was fetched.
-    drop((crates, mirror));
+    Some((project, environment))
+}
+
+#[test]
+fn a_published_tool_in_rust_is_built_as_its_authors_locked_it_and_runs() {
+    let Some((project, environment)) = fetched() else { return };
+    let lock = project.read("just/Cargo.lock");
     let digest = build(&environment, &project);
     assert_eq!(project.read("just/Cargo.lock"), lock, "the lock file is as it was");
     assert_eq!(environment.run(&project, &["build", "--no-cache"]).success().stdout.trim_end(), digest);

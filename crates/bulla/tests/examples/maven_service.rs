@@ -12,7 +12,7 @@ const FILES: [&str; 4] = [
 ];
 
 /// The example, observed, and its environment: the servers are gone.
-fn observed() -> Option<(Project, TestEnvironment)> {
+pub(crate) fn observed() -> Option<(Project, TestEnvironment)> {
     let mut repo = DebianRepo::real(&["default-jdk-headless", "default-jre-headless", "maven"])?;
     repo.publish_release(&Release::default());
     let artifacts = Mirror::serve(real_maven(&example("maven-service"))?);

@@ -61,28 +61,41 @@ fn answers(environment: &TestEnvironment, project: &Project) {
     docker.run(&["rm", "--force", "server"]).expect("it ends");
 }
 
-/// Builds the example of another client twice, whose packages are those of the one by npm, and has it answer.
-fn built_by([client, version]: [&str; 2], example_name: &str, files: &[&str]) {
+/// The clients by which the same service is built: as packages, with the example, and its lock file first.
+const CLIENTS: [([&str; 2], &str, &[&str]); 2] = [
+    (["pnpm", "9.15.9"], "node-service-pnpm", &["pnpm-lock.yaml"]),
+    (["@yarnpkg/cli-dist", "4.18.1"], "node-service-yarn", &["yarn.lock", ".yarnrc.yml"]),
+];
+
+/// The example of another client, whose packages are those of the one by npm, fetched as [`fetched`] does it.
+pub(crate) fn fetched_by(name: &str) -> Option<(Project, TestEnvironment)> {
     if let Err(why) = bulla_testkit::clients() {
-        return bulla_testkit::skipped(&format!("a service by {client}"), &why);
+        bulla_testkit::skipped(&format!("the example {name}"), &why);
+        return None;
     }
-    let Some(mut repo) = DebianRepo::real(&["nodejs", "npm"]) else { return };
+    let ([client, version], name, files) = CLIENTS.into_iter().find(|one| one.1 == name).expect("a client");
+    let mut repo = DebianRepo::real(&["nodejs", "npm"])?;
     repo.publish_release(&Release::default());
     // The packages are the same ones as with npm, and the client.
-    let Some(packages) = real_npm(&example("node-service").join("package-lock.json")) else { return };
-    if client_archive(client, version).is_none() {
-        return;
-    }
+    let packages = real_npm(&example("node-service").join("package-lock.json"))?;
+    client_archive(client, version)?;
     let (packages, mirror) = (Mirror::serve(packages), Mirror::serve(repo.root()));
     let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
     let config = fs_err::read_to_string(environment.config()).expect("the configuration");
     environment.write_config(&format!("{config}[registry.npm]\nnpmrc = false\nregistry = \"{}/\"\n", packages.url()));
     let common = ["package.json", "tools/package.json", "tools/package-lock.json", "tsconfig.json"];
     let all: Vec<&str> = common.iter().chain(files).chain(&["src/main.ts", "src/seal.ts"]).copied().collect();
-    let project = project(example_name, &all);
-    let before = project.read(files[0]);
+    let project = project(name, &all);
+    environment.run(&project, &["fetch"]).success();
+    Some((project, environment))
+}
+
+/// Builds the example of another client twice, and has it answer.
+fn built_by(name: &str, lock: &str) {
+    let Some((project, environment)) = fetched_by(name) else { return };
+    let before = project.read(lock);
     let digest = build(&environment, &project);
-    assert_eq!(project.read(files[0]), before, "the lock file is as it was");
+    assert_eq!(project.read(lock), before, "the lock file is as it was");
     let again = environment.run(&project, &["build", "--no-cache"]).success();
     assert_eq!(again.stdout.trim_end(), digest);
     answers(&environment, &project);
@@ -90,10 +103,10 @@ fn built_by([client, version]: [&str; 2], example_name: &str, files: &[&str]) {
 
 #[test]
 fn the_same_service_is_built_by_pnpm_which_is_a_package_itself() {
-    built_by(["pnpm", "9.15.9"], "node-service-pnpm", &["pnpm-lock.yaml"]);
+    built_by("node-service-pnpm", "pnpm-lock.yaml");
 }
 
 #[test]
 fn the_same_service_is_built_by_yarn_4_which_is_a_package_itself() {
-    built_by(["@yarnpkg/cli-dist", "4.18.1"], "node-service-yarn", &["yarn.lock", ".yarnrc.yml"]);
+    built_by("node-service-yarn", "yarn.lock");
 }

@@ -66,22 +66,43 @@ fn mounted(log: &str, below: &str) {
     assert!(sent.iter().any(|line| line.contains("\"PUT ")), "the control: its own layer was sent: {sent:?}");
 }
 
-#[test]
-fn an_image_on_a_private_base_is_built_pushed_and_run() {
+/// A registry with the base, whose layers are named, and the example with an environment that finds it there, and has no login yet.
+fn prepared() -> Option<(Registry, String, Project, TestEnvironment)> {
     if !["umoci", "skopeo", "busybox"].iter().all(|program| process::exists(program)) {
-        return skipped("the example private-base", "umoci, skopeo or busybox is not installed");
+        skipped("the example private-base", "umoci, skopeo or busybox is not installed");
+        return None;
     }
-    let Some(registry) = Registry::start_with_login(LOGIN.0, LOGIN.1) else { return };
+    let registry = Registry::start_with_login(LOGIN.0, LOGIN.1)?;
     let project = Project::new().tree(&example("private-base"));
     let below = push_base(&registry, &Project::new()).expect("a base in the registry");
     let environment = TestEnvironment::new(env!("CARGO_BIN_EXE_bulla"));
     let address = registry.address();
     environment.write_config(&format!("[registry.oci]\nmirrors = {{\"registry.example\" = \"{address}\"}}\n"));
-    let denied = environment.run(&project, &["build"]).failure(4);
-    assert!(denied.stderr.contains("docker login"), "{}", denied.stderr);
+    Some((registry, below, project, environment))
+}
+
+/// Lets the environment's user log in, as `docker login` does.
+fn log_in(registry: &Registry, environment: &TestEnvironment) {
     let docker = environment.folder().join("home/.docker");
     fs_err::create_dir_all(&docker).expect("a folder");
-    fs_err::write(docker.join("config.json"), logins(&registry)).expect("a file");
+    fs_err::write(docker.join("config.json"), logins(registry)).expect("a file");
+}
+
+/// The example, and an environment that has fetched its base: the registry is gone.
+pub(crate) fn fetched() -> Option<(Project, TestEnvironment)> {
+    let (registry, _, project, environment) = prepared()?;
+    log_in(&registry, &environment);
+    environment.run(&project, &["fetch"]).success();
+    Some((project, environment))
+}
+
+#[test]
+fn an_image_on_a_private_base_is_built_pushed_and_run() {
+    let Some((registry, below, project, environment)) = prepared() else { return };
+    let address = registry.address();
+    let denied = environment.run(&project, &["build"]).failure(4);
+    assert!(denied.stderr.contains("docker login"), "{}", denied.stderr);
+    log_in(&registry, &environment);
 
     let digest = build(&environment, &project);
     let lock = project.read("bulla.lock");

@@ -9,7 +9,7 @@ use bulla_testkit::{
 use crate::world::{build, example, project, skopeo};
 
 /// An example, and an environment with an empty store that has fetched all that it needs: the servers are gone.
-fn fetched(name: &str, locks: &[&str]) -> Option<(Project, TestEnvironment)> {
+pub(crate) fn fetched(name: &str, locks: &[&str]) -> Option<(Project, TestEnvironment)> {
     if let Err(why) = bulla_testkit::clients() {
         bulla_testkit::skipped(name, &why);
         return None;

@@ -28,12 +28,19 @@ const CHECK: &str = "  check:
 image:
 ";
 
-#[test]
-fn one_spec_gives_an_image_for_each_architecture_and_both_run() {
-    let Some(repo) = DebianRepo::real_of_two(&OWN, "arm64", &FOREIGN, false) else { return };
+/// The example, and an environment with an empty store that has fetched all that it needs: the mirror is gone.
+pub(crate) fn fetched() -> Option<(Project, TestEnvironment)> {
+    let repo = DebianRepo::real_of_two(&OWN, "arm64", &FOREIGN, false)?;
     let mirror = Mirror::serve(repo.root());
     let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
     let project = world::project("two-platforms", &["checksum.c"]);
+    environment.run(&project, &["fetch"]).success();
+    Some((project, environment))
+}
+
+#[test]
+fn one_spec_gives_an_image_for_each_architecture_and_both_run() {
+    let Some((project, environment)) = fetched() else { return };
     let digest = world::build(&environment, &project);
     let parts = ["amd64", "arm64"].map(|architecture| part(&environment, &project, architecture));
     let joined = ["index", "create", "-o", "oci:joined", &parts[0], &parts[1]];

@@ -18,8 +18,22 @@ const FILES: [&str; 11] = [
     "src/seal.test.ts",
 ];
 
-/// Builds an example twice, whose packages are among those of the first, and looks at its page.
-fn built(name: &str, files: &[&str], lock: &str) -> Option<Project> {
+/// An example whose packages are among those of the first, and an environment with an empty store that has fetched all that it needs: the servers
+/// are gone.
+pub(crate) fn fetched(name: &str) -> Option<(Project, TestEnvironment)> {
+    if let Err(why) = bulla_testkit::clients() {
+        bulla_testkit::skipped(name, &why);
+        return None;
+    }
+    let own = ["package-lock.json", "eslint.config.js", "src/seal.test.ts"];
+    let of_pnpm = ["pnpm-lock.yaml", "tools/package.json", "tools/package-lock.json"];
+    let files: Vec<&str> = match name {
+        "vite-site-pnpm" => FILES.into_iter().filter(|file| !own.contains(file)).chain(of_pnpm).collect(),
+        _ => FILES.into(),
+    };
+    if name == "vite-site-pnpm" {
+        client_archive("pnpm", "9.15.9")?;
+    }
     let mut repo = DebianRepo::real(&["nodejs", "npm", "nginx-light"])?;
     repo.publish_release(&Release::default());
     let packages = real_npm(&example("vite-site").join("package-lock.json"))?;
@@ -27,7 +41,14 @@ fn built(name: &str, files: &[&str], lock: &str) -> Option<Project> {
     let environment = TestEnvironment::with_mirror(env!("CARGO_BIN_EXE_bulla"), &repo, &mirror);
     let config = fs_err::read_to_string(environment.config()).expect("the configuration");
     environment.write_config(&format!("{config}[registry.npm]\nnpmrc = false\nregistry = \"{}/\"\n", packages.url()));
-    let project = project(name, files);
+    let project = project(name, &files);
+    environment.run(&project, &["fetch"]).success();
+    Some((project, environment))
+}
+
+/// Builds an example twice, and looks at its page.
+fn built(name: &str, lock: &str) -> Option<Project> {
+    let (project, environment) = fetched(name)?;
     let before = project.read(lock);
     let digest = build(&environment, &project);
     assert_eq!(project.read(lock), before, "the lock file is as it was");
@@ -43,24 +64,11 @@ fn built(name: &str, files: &[&str], lock: &str) -> Option<Project> {
 
 #[test]
 fn a_front_end_is_built_twice_the_same_by_the_ordinary_tools_and_is_served() {
-    if let Err(why) = bulla_testkit::clients() {
-        return bulla_testkit::skipped("a front end by Vite", &why);
-    }
-    let Some(project) = built("vite-site", &FILES, "package-lock.json") else { return };
+    let Some(project) = built("vite-site", "package-lock.json") else { return };
     assert!(project.read("package-lock.json").matches("\"integrity\"").count() > 250, "it is a large one");
 }
 
 #[test]
 fn a_front_end_by_pnpm_is_so_too() {
-    let test = "a front end by Vite and pnpm";
-    if let Err(why) = bulla_testkit::clients() {
-        return bulla_testkit::skipped(test, &why);
-    }
-    if client_archive("pnpm", "9.15.9").is_none() {
-        return;
-    }
-    let of_pnpm = ["pnpm-lock.yaml", "tools/package.json", "tools/package-lock.json"];
-    let own = ["package-lock.json", "eslint.config.js", "src/seal.test.ts"];
-    let files: Vec<&str> = FILES.into_iter().filter(|file| !own.contains(file)).chain(of_pnpm).collect();
-    built("vite-site-pnpm", &files, "pnpm-lock.yaml");
+    built("vite-site-pnpm", "pnpm-lock.yaml");
 }
