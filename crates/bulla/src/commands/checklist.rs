@@ -1,6 +1,6 @@
 //! `bulla checklist`: the questions of a build review, answered by evidence.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use bulla_evidence::{
     checklist::{Answer, Item, answer},
@@ -15,7 +15,7 @@ use crate::{
     neutral,
     ops::{
         evidence::{self, Image, What},
-        keys,
+        keyless::{Authorities, SignerOptions},
         transfer::Place,
     },
     report::{self, Format},
@@ -28,7 +28,7 @@ Examples:
   bulla checklist registry.example/team/shop:1.4 --key release.pub
   bulla checklist oci:bulla-out --format json | jq '.items[] | select(.answer == \"no-evidence\")'
 
-Answers: yes (a key that you named signed what says so, or the image shows it), asserted (somebody says so, and nobody signed it), no, and no
+Answers: yes (a signer that you named signed what says so, or the image shows it), asserted (somebody says so, and nobody signed it), no, and no
 evidence. Exit codes: 0 when nothing is answered with no, 7 else. See docs/evidence.md.";
 
 /// Answer the questions of a build review about an image, each with the evidence that answers it
@@ -41,9 +41,8 @@ pub(crate) struct Options {
     #[arg(value_name = "IMAGE")]
     what: What,
 
-    /// The file of a public key that may sign; several times for several keys
-    #[arg(long = "key", value_name = "FILE")]
-    keys: Vec<PathBuf>,
+    #[command(flatten)]
+    signers: SignerOptions,
 
     /// How the answers are written
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
@@ -60,10 +59,10 @@ struct Document {
 /// Runs the command; the exit code says whether something is not as it should be.
 pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     let place = options.what.image();
-    let trusted = keys::trusted(options.keys.iter().cloned())?;
+    let authorities = Authorities::read(session, &options.signers, None)?;
     let image = Image::open(session, &place)?;
     let mut assessed: Vec<Assessed> =
-        evidence::pieces(session, &image)?.iter().map(|piece| assess(piece, &trusted)).collect();
+        evidence::pieces(session, &image)?.iter().map(|piece| assess(piece, authorities.trust())).collect();
     let at_hand = !matches!(place, Place::Registry(_));
     assessed.extend(evidence::consistent(session, &place, &image, &assessed, at_hand)?);
     let items = answer(&assessed, &image.facts());

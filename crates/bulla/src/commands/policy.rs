@@ -1,6 +1,6 @@
 //! `bulla policy`: what a policy says, for programs that admit images to a cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bulla_evidence::{
     admission::{self, AdmissionError, Wanted},
@@ -9,8 +9,8 @@ use bulla_evidence::{
 use bulla_model::{Fault, Kind};
 use clap::{Args, Subcommand};
 
-use super::verify::{read_policy, trusted};
-use crate::{error::Result, neutral, session::Session};
+use super::verify::read_policy;
+use crate::{error::Result, neutral, ops::keyless::keys_of, session::Session};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,7 +88,8 @@ impl Fault for NoAdmission {
 pub(crate) fn run(session: &Session, options: &Options) -> Result<()> {
     let (Command::Kyverno(of) | Command::Sigstore(of)) = &options.command;
     let (policy, _): (Policy, _) = read_policy(&of.policy)?;
-    let trusted = trusted(&of.keys, Some((&of.policy, &policy)))?;
+    let beside = (&policy, of.policy.parent().unwrap_or(Path::new("")));
+    let trusted = keys_of(&of.keys, Some(beside))?;
     let keys: Vec<String> = trusted.iter().map(|one| one.key.to_pem()).collect();
     let wanted = Wanted { policy: &policy, keys: &keys, images: &of.images, name: &of.name };
     let admission = match &options.command {

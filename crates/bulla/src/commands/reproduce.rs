@@ -13,7 +13,7 @@ use crate::{
     error::{CliError, Result},
     ops::{
         evidence::{EvidenceError, Image, Published, What, put},
-        keyless::{KeylessOptions, Seal},
+        keyless::{Authorities, KeylessOptions, Seal, SignerOptions},
         keys::{self, Passphrase},
         lock::now,
         reproduce::{self, Outcome, Vouched, Wanted},
@@ -36,7 +36,8 @@ folder. Exit codes: 0 the same digest, 7 another one, or it cannot be made again
 
 /// Make an image again from its provenance, and say whether it comes out the same
 ///
-/// Reads and verifies the evidence that refers to the image, builds from the spec, lock and commit that it names, with no secrets
+/// Reads and verifies the evidence that refers to the image (a key or somebody with a certificate who is named must have signed it; where nobody is
+/// named, what nobody signed is believed, and that is said), builds from the spec, lock and commit that it names, with no secrets
 /// and no results of earlier builds, and compares. The commit is asked for as nobody; packages come from the store, or from your own registries as in
 /// any build. What differs is shown with the reason, as far as it can be told.
 #[derive(Debug, Args)]
@@ -46,9 +47,8 @@ pub(crate) struct Options {
     #[arg(value_name = "IMAGE")]
     what: What,
 
-    /// A public key that must have signed the evidence; may be repeated. Without one, what nobody signed is believed, and that is said
-    #[arg(long, value_name = "FILE")]
-    key: Vec<PathBuf>,
+    #[command(flatten)]
+    signers: SignerOptions,
 
     /// The folder of the project, where its sources are folders of it
     #[arg(long, value_name = "DIR")]
@@ -77,7 +77,7 @@ struct Document<'a> {
     image: String,
     made: String,
     same: bool,
-    /// Whether a key that was named signed the evidence.
+    /// Whether somebody who was named signed the evidence.
     signed: bool,
     /// What was otherwise around the steps.
     varied: Vec<&'static str>,
@@ -91,15 +91,16 @@ struct Document<'a> {
 pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     let place = options.what.image();
     let varied = varied(options.perturb.as_deref())?;
-    let (keys, source) = (options.key.clone(), options.source.clone());
+    let (authorities, source) = (Authorities::read(session, &options.signers, None)?, options.source.clone());
     // Whoever has to type a passphrase does not wait for a build first.
     let signer = options.attest.as_deref().map(|key| keys::signer(session, key, &options.passphrase)).transpose()?;
     if let (Place::Archive(file, _), Some(_)) = (&place, &signer) {
         return Err(EvidenceError::Archive(file.clone()).into());
     }
-    let outcome = reproduce::run(session, &Wanted { place: place.clone(), keys, source, varied: varied.clone() })?;
+    let outcome =
+        reproduce::run(session, &Wanted { place: place.clone(), authorities, source, varied: varied.clone() })?;
     if outcome.vouched == Vouched::Nobody {
-        session.warn("nobody signed the evidence that was built from, or no key was named: whoever wrote the image could write it");
+        session.warn("nobody signed the evidence that was built from, or nobody was named who may: whoever wrote the image could write it");
     }
     let told = outcome.differences.as_ref().map(|differences| differences.told()).unwrap_or_default();
     let same = outcome.image == outcome.made;
@@ -109,7 +110,7 @@ pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
             image: outcome.image.to_string(),
             made: outcome.made.to_string(),
             same,
-            signed: outcome.vouched == Vouched::Key,
+            signed: outcome.vouched == Vouched::Signer,
             varied: names(&varied),
             causes: outcome.causes.as_ref().map(names),
             differences: &told,
@@ -128,7 +129,7 @@ fn attest(session: &Session, place: &Place, outcome: &Outcome, varied: Vec<&str>
         version: env!("CARGO_PKG_VERSION").to_owned(),
         time: now(),
         varied: varied.into_iter().map(str::to_owned).collect(),
-        signed: outcome.vouched == Vouched::Key,
+        signed: outcome.vouched == Vouched::Signer,
         builder: outcome.builder.clone(),
     };
     // A tag may have moved while it was made.

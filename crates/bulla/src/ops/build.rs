@@ -350,7 +350,7 @@ pub(crate) fn push(
         source = source.on(registries.repository(base, Reach::Configured)?, manifests)?;
     }
     transfer::run(session, &source, &target, Referrers::TAKEN)?;
-    let key = sign.and_then(Signing::key);
+    let key = sign.and_then(Signing::as_key);
     key.map_or(Ok(()), |key| ops::statements::put_beside(session, store, image, reference, key))
 }
 

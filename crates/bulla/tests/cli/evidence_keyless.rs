@@ -357,6 +357,33 @@ fn a_key_signs_with_the_time_and_the_time_is_proven() {
 }
 
 #[test]
+fn a_build_signs_by_a_key_with_the_time() {
+    let (environment, project) = (with_passphrase(), site());
+    let sigstore = configured(&environment, &project);
+    environment.run(&project, &["key", "generate", "--output", "one.key"]).success();
+    let build = ["build", "--sign", "one.key"];
+    environment.run(&project, &build).success();
+    let times = || {
+        let found = report(&environment, &project, 0, &["oci:bulla-out", "--key", "one.pub"]);
+        let claims = found["claims"].as_array().expect("claims").clone();
+        let signed =
+            claims.into_iter().filter(|claim| claim["key"] == "one.pub" && claim["about"]["kind"] != "consistent");
+        signed.map(|claim| claim["signed"]["times"].as_array().map(Vec::len)).collect::<Vec<_>>()
+    };
+    let without = times();
+    assert!(!without.is_empty() && without.iter().all(Option::is_none), "the control: {without:?}");
+    // What was signed without the time is signed anew, and then no more.
+    let timed = [&build[..], &["--timestamp"]].concat();
+    environment.run(&project, &timed).success();
+    assert!(times().contains(&Some(1)) && times().len() >= without.len(), "{:?}", times());
+    let (index, asked) = (project.read("bulla-out/index.json"), sigstore.requests().len());
+    environment.run(&project, &timed).success();
+    assert_eq!((project.read("bulla-out/index.json"), sigstore.requests().len()), (index, asked));
+    let alone = environment.run(&project, &["build", "--timestamp"]).failure(3);
+    assert!(alone.stderr.contains("`--sign KEY`"), "{}", alone.stderr);
+}
+
+#[test]
 fn a_build_signs_its_image_and_all_that_it_says_of_it_without_a_key() {
     let (environment, project) = (with_passphrase(), site());
     let sigstore = configured(&environment, &project);
@@ -375,6 +402,19 @@ fn a_build_signs_its_image_and_all_that_it_says_of_it_without_a_key() {
     assert_eq!(asked, 1, "a build that signs nothing asks for no certificate");
     let entries = sigstore.requests().iter().filter(|(request, _)| request.path == "/api/v2/log/entries").count();
     assert_eq!(entries, bundles(claims), "{found}");
+    // Who may sign is asked by all that believe evidence.
+    let stranger = ["--certificate-identity", "else@bulla.test", MAY[2], MAY[3]];
+    let again = ["reproduce", "oci:bulla-out", "--source", "."];
+    let ran = environment.run(&project, &[&again[..], &MAY].concat()).success();
+    assert!(!ran.stderr.contains("nobody signed"), "{}", ran.stderr);
+    let refused = environment.run(&project, &[&again[..], &stranger].concat()).failure(7);
+    assert!(refused.stderr.contains("was signed by one of those who are named"), "{}", refused.stderr);
+    let answer = |who: &[&str]| {
+        let ran = environment.run(&project, &[&["checklist", "oci:bulla-out", "--format", "json"], who].concat());
+        let told: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        told["items"][11]["answer"].clone()
+    };
+    assert_eq!([answer(&MAY), answer(&stranger)], ["yes", "no-evidence"]);
     project.write("old.jwt", FakeSigstore::old_token(RELEASER));
     let old = environment.run(&project, &["build", "--identity-token", "old.jwt"]).failure(4);
     assert!(old.stderr.contains("ended at"), "{}", old.stderr);

@@ -167,6 +167,10 @@ pub(crate) struct Options {
     #[command(flatten)]
     keyless: KeylessOptions,
 
+    /// Have the configured timestamp authority say when it was signed by the key
+    #[arg(long)]
+    timestamp: bool,
+
     #[command(flatten)]
     passphrase: Passphrase,
 
@@ -330,6 +334,7 @@ fn evidence(options: &Options) -> Result<Level> {
 
 /// Says what signs: the key that is named, a certificate where it is asked for, or where CI builds the configuration's key. Nothing else does.
 fn signing(session: &Session, options: &Options) -> Result<Option<Signing>> {
+    // By a certificate the time is always said.
     if options.keyless.is_asked_for() {
         if options.target.is_some() {
             return Err(CliError::Option("a stage alone is no image, and not signed".to_owned()).into());
@@ -343,7 +348,16 @@ fn signing(session: &Session, options: &Options) -> Result<Option<Signing>> {
             of_ci()?.filter(|_| options.target.is_none() && evidence(options).is_ok_and(|level| level != Level::None))
         }
     };
-    path.map(|path| session.signing_key(&path, &options.passphrase).map(Signing::Key)).transpose()
+    let Some(path) = path else {
+        return match options.timestamp {
+            true => Err(CliError::Option(
+                "`--timestamp` is for what a key signs, and none is named: `--sign KEY`".to_owned(),
+            )
+            .into()),
+            false => Ok(None),
+        };
+    };
+    Signing::key(session, session.signing_key(&path, &options.passphrase)?, options.timestamp).map(Some)
 }
 
 /// Reads the value of `--no-cache`; without one, every step is meant.

@@ -12,7 +12,7 @@ use std::{
 use bulla_evidence::{
     policy::{Facts, Policy},
     verify::{
-        Assessed, Piece, TrustedKey, Verdict, assess,
+        Assessed, Piece, Verdict, assess,
         require::{Requirement, Subjects},
     },
 };
@@ -27,7 +27,7 @@ use crate::{
     ops::{
         self,
         evidence::{self, Image, SignedFile, What},
-        keyless::{Authorities, CertificateOptions},
+        keyless::{Authorities, SignerOptions},
         keys::{self, Passphrase},
         transfer::Place,
     },
@@ -61,12 +61,8 @@ pub(crate) struct Options {
     #[arg(value_name = "WHAT")]
     what: What,
 
-    /// The file of a public key that may sign; several times for several keys
-    #[arg(long = "key", value_name = "FILE")]
-    keys: Vec<PathBuf>,
-
     #[command(flatten)]
-    certificates: CertificateOptions,
+    signers: SignerOptions,
 
     /// What has to be proven: content, signature, provenance, sbom, consistent-sbom, reproduced, vulnerabilities, vex, a short name of a type, or its URI [default: signature]
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "policy")]
@@ -123,10 +119,9 @@ enum Form {
 pub(crate) fn run(session: &Session, options: &Options) -> Result<ExitCode> {
     let policy = options.policy.as_deref().map(read_policy).transpose()?;
     let of_policy = options.policy.as_deref().zip(policy.as_ref()).map(|(path, (policy, _))| (path, policy));
-    let keys = trusted(&options.keys, of_policy)?;
     let beside = of_policy.map(|(path, policy)| (policy, path.parent().unwrap_or(Path::new(""))));
-    let authorities = Authorities::read(session, &options.certificates, beside)?;
-    let trust = authorities.with(&keys);
+    let authorities = Authorities::read(session, &options.signers, beside)?;
+    let trust = authorities.trust();
     let signer = options.sign.as_deref().map(|key| keys::signer(session, key, &options.passphrase)).transpose()?;
     let mut evidence = Vec::new();
     let mut assessed = |pieces: Vec<Piece>| {
@@ -179,18 +174,4 @@ pub(super) fn read_policy(path: &Path) -> Result<(Policy, Vec<u8>)> {
         Ok(policy) => Ok((policy, bytes)),
         Err(errors) => Err(ops::project::wrong(&name, &bytes, &errors)),
     }
-}
-
-/// Reads the keys that may sign: those of a policy, whose paths are relative to its file, else those of the command.
-///
-/// # Errors
-/// When both name some, or one cannot be read.
-pub(super) fn trusted(keys: &[PathBuf], policy: Option<(&Path, &Policy)>) -> Result<Vec<TrustedKey>> {
-    let of_policy = policy.map(|(_, policy)| policy.keys.as_slice()).unwrap_or_default();
-    if !of_policy.is_empty() && !keys.is_empty() {
-        let what = "the policy says who may sign; `--key` names keys where it does not";
-        return Err(CliError::Option(what.to_owned()).into());
-    }
-    let folder = policy.and_then(|(path, _)| path.parent()).unwrap_or(Path::new(""));
-    keys::trusted(of_policy.iter().map(|key| folder.join(key)).chain(keys.iter().cloned()))
 }

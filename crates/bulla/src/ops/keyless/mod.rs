@@ -1,4 +1,4 @@
-//! Signatures by certificates: who may sign, by whose word, and how that is verified ([`trust`]); signing so, and with the time ([`sign`]), by the
+//! Who may sign, by a key or by a certificate and whose word, and how that is verified ([`trust`]); signing so, and with the time ([`sign`]), by the
 //! services of an instance ([`service`]).
 
 mod service;
@@ -8,5 +8,5 @@ mod trust;
 use self::{sign::SealError, trust::read_root};
 pub(crate) use self::{
     sign::{KeylessOptions, Seal, Signing},
-    trust::{Authorities, CertificateOptions},
+    trust::{Authorities, SignerOptions, keys_of},
 };

@@ -157,7 +157,12 @@ impl Fault for SealError {
 #[derive(Debug, Clone)]
 pub(crate) enum Signing {
     /// By a key.
-    Key(Arc<dyn Signer>),
+    Key {
+        /// The key.
+        key: Arc<dyn Signer>,
+        /// Whether the configured authority says when it signed.
+        timestamp: bool,
+    },
     /// By a certificate. It is asked for when there is something to sign: it is good for minutes, which a build may take.
     Keyless {
         /// How it is asked for.
@@ -168,6 +173,17 @@ pub(crate) enum Signing {
 }
 
 impl Signing {
+    /// Signs by a key, if there is an authority where the time is wished: what is missing is said before a long build.
+    ///
+    /// # Errors
+    /// When the time is wished, and no authority or trusted root is configured.
+    pub(crate) fn key(session: &Session, key: Arc<dyn Signer>, timestamp: bool) -> Result<Self> {
+        if timestamp {
+            Timed::new(session)?;
+        }
+        Ok(Self::Key { key, timestamp })
+    }
+
     /// Signs by a certificate, if there are an instance and a token: what is missing is said before a long build.
     ///
     /// # Errors
@@ -185,7 +201,8 @@ impl Signing {
     /// Gives what all that is signed so is known by: what was signed once by the same need not be again.
     pub(crate) fn name(&self) -> Digest {
         match self {
-            Self::Key(key) => key.public().digest(),
+            Self::Key { key, timestamp: false } => key.public().digest(),
+            Self::Key { key, timestamp: true } => Digest::of(format!("timestamp\n{}", key.public().digest())),
             Self::Keyless { name, .. } => *name,
         }
     }
@@ -196,15 +213,15 @@ impl Signing {
     /// When the instance gives no certificate.
     pub(crate) fn seal(&self, session: &Session) -> Result<Seal> {
         match self {
-            Self::Key(key) => Seal::of_key(session, Arc::clone(key), false),
+            Self::Key { key, timestamp } => Seal::of_key(session, Arc::clone(key), *timestamp),
             Self::Keyless { options, .. } => Seal::keyless(session, options),
         }
     }
 
     /// Gives the key, which signs in the older form too.
-    pub(crate) fn key(&self) -> Option<&dyn Signer> {
+    pub(crate) fn as_key(&self) -> Option<&dyn Signer> {
         match self {
-            Self::Key(key) => Some(&**key),
+            Self::Key { key, .. } => Some(&**key),
             Self::Keyless { .. } => None,
         }
     }

@@ -1,4 +1,5 @@
-//! Whose certificates and times are trusted, and who may sign by them: of the command's options, else of a policy, else of the configuration.
+//! Who may sign, by keys and by certificates, and whose certificates and times are trusted: of the command's options, else of a policy, else of the
+//! configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +13,17 @@ use clap::Args;
 
 use crate::{
     error::{CliError, Result},
-    ops,
+    ops::{self, keys},
     session::Session,
 };
 
-/// Who may sign by a certificate; the names are cosign's.
+/// Who may sign; the names are cosign's.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct CertificateOptions {
+pub(crate) struct SignerOptions {
+    /// The file of a public key that may sign; several times for several keys
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+
     /// Who may sign by a certificate (keyless): an address of mail, or the URI of a workflow
     #[arg(long, value_name = "ID", conflicts_with = "certificate_identity_regexp")]
     certificate_identity: Option<String>,
@@ -54,8 +59,8 @@ pub(crate) enum TrustError {
     #[error("who may sign by a certificate is named, and no trusted root to verify certificates by")]
     NoRoot,
     /// The policy says who may sign.
-    #[error("the policy says who may sign by a certificate; `--certificate-identity` names somebody where it does not")]
-    Twice,
+    #[error("the policy says who may sign; `{0}` names somebody where it does not")]
+    Twice(&'static str),
     /// The file is no trusted root.
     #[error("reading the trusted root {}", path.display())]
     Root { path: PathBuf, source: RootError },
@@ -73,15 +78,16 @@ impl Fault for TrustError {
                 "name the `trusted_root.json` of the instance by `--trusted-root FILE`, in the policy (`trusted-root`) or in the \
                  configuration (`[evidence.keyless] trusted-root`); `cosign trusted-root create` and `gh attestation trusted-root` write one"
             }
-            Self::Twice => return Vec::new(),
+            Self::Twice(_) => return Vec::new(),
         };
         vec![hint.to_owned()]
     }
 }
 
-/// The trusted root, where there is one, with who may sign.
+/// Who may sign, with the trusted root where there is one.
 #[derive(Debug)]
 pub(crate) struct Authorities {
+    keys: Vec<TrustedKey>,
     root: Option<TrustedRoot>,
     identities: Vec<TrustedIdentity>,
     now: Epoch,
@@ -91,15 +97,12 @@ impl Authorities {
     /// Reads what the options, the policy beside its folder, and the configuration say.
     ///
     /// # Errors
-    /// When the trusted root cannot be read, or somebody is named in part, or without one.
-    pub(crate) fn read(
-        session: &Session,
-        options: &CertificateOptions,
-        policy: Option<(&Policy, &Path)>,
-    ) -> Result<Self> {
+    /// When a key or the trusted root cannot be read, or somebody is named in part, twice, or without one.
+    pub(crate) fn read(session: &Session, options: &SignerOptions, policy: Option<(&Policy, &Path)>) -> Result<Self> {
+        let keys = keys_of(&options.keys, policy)?;
         let of_policy = policy.map(|(policy, _)| policy.identities.clone()).unwrap_or_default();
         let identities = match (options.identity()?, of_policy) {
-            (Some(_), known) if !known.is_empty() => return Err(TrustError::Twice.into()),
+            (Some(_), known) if !known.is_empty() => return Err(TrustError::Twice("--certificate-identity").into()),
             (Some(one), _) => vec![one],
             (None, known) => known,
         };
@@ -112,18 +115,35 @@ impl Authorities {
         if root.is_none() && !identities.is_empty() {
             return Err(TrustError::NoRoot.into());
         }
-        Ok(Self { root, identities, now: ops::lock::now() })
+        Ok(Self { keys, root, identities, now: ops::lock::now() })
     }
 
-    /// Gives what is trusted, with these keys.
-    pub(crate) fn with<'a>(&'a self, keys: &'a [TrustedKey]) -> Trust<'a> {
+    /// Gives what is trusted.
+    pub(crate) fn trust(&self) -> Trust<'_> {
         let certificates =
             self.root.as_ref().map(|root| Certificates { root, identities: &self.identities, now: self.now });
-        Trust { keys, certificates }
+        Trust { keys: &self.keys, certificates }
+    }
+
+    /// Says whether anybody was named who may sign.
+    pub(crate) const fn names_somebody(&self) -> bool {
+        !self.keys.is_empty() || !self.identities.is_empty()
     }
 }
 
-impl CertificateOptions {
+/// Reads the keys that may sign: those of a policy, whose paths are relative to its folder, else those that are named.
+///
+/// # Errors
+/// When both name some, or one cannot be read.
+pub(crate) fn keys_of(named: &[PathBuf], policy: Option<(&Policy, &Path)>) -> Result<Vec<TrustedKey>> {
+    let (of_policy, folder) = policy.map_or((&[][..], Path::new("")), |(policy, folder)| (&policy.keys[..], folder));
+    if !of_policy.is_empty() && !named.is_empty() {
+        return Err(TrustError::Twice("--key").into());
+    }
+    keys::trusted(of_policy.iter().map(|key| folder.join(key)).chain(named.iter().cloned()))
+}
+
+impl SignerOptions {
     fn identity(&self) -> Result<Option<TrustedIdentity>> {
         let one = |exact: &Option<String>, pattern: &Option<Matcher>| {
             exact.clone().map(Matcher::Exact).or_else(|| pattern.clone())

@@ -1,7 +1,5 @@
 //! Reads the evidence of how an image was made, and says who vouches for it.
 
-use std::path::PathBuf;
-
 use bulla_build::run::Built;
 use bulla_evidence::{
     Statement,
@@ -18,7 +16,7 @@ use crate::{
     error::Result,
     ops::{
         evidence::{self, Image},
-        keys,
+        keyless::Authorities,
         transfer::Place,
     },
     session::Session,
@@ -27,8 +25,8 @@ use crate::{
 /// Who vouches for evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vouched {
-    /// A key that was named.
-    Key,
+    /// A key or somebody with a certificate, who was named.
+    Signer,
     /// Nobody: whoever wrote the image could write this.
     Nobody,
 }
@@ -41,20 +39,19 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    /// Reads what refers to the image. With keys, what one of them signed; without, what is there.
-    pub(super) fn read(session: &Session, place: &Place, image: &Image, keys: &[PathBuf]) -> Result<Self> {
-        let trusted = keys::trusted(keys.iter().cloned())?;
+    /// Reads what refers to the image. What one of those who are named signed; where nobody is, what is there.
+    pub(super) fn read(session: &Session, place: &Place, image: &Image, authorities: &Authorities) -> Result<Self> {
         let pieces = evidence::pieces(session, image)?;
         let digest = image.root.digest;
-        let mut assessed: Vec<Assessed> = pieces.iter().map(|piece| assess(piece, &trusted)).collect();
+        let mut assessed: Vec<Assessed> = pieces.iter().map(|piece| assess(piece, authorities.trust())).collect();
         // A list that cannot be true makes the rest of the evidence doubtful too. Layers of a registry are not fetched for that.
         assessed.extend(evidence::consistent(session, place, image, &assessed, false)?);
         if let Some(failed) = assessed.iter().find(|one| one.claim.verdict == Verdict::Failed) {
             return Err(ReproduceError::Failed { image: digest, detail: failed.claim.detail.clone() }.into());
         }
-        let vouched = if trusted.is_empty() { Vouched::Nobody } else { Vouched::Key };
+        let vouched = if authorities.names_somebody() { Vouched::Signer } else { Vouched::Nobody };
         let counts = |verdict: Verdict| match vouched {
-            Vouched::Key => verdict == Verdict::Proven,
+            Vouched::Signer => verdict == Verdict::Proven,
             Vouched::Nobody => matches!(verdict, Verdict::Proven | Verdict::Asserted),
         };
         let good: Vec<&Statement> = assessed
@@ -64,7 +61,7 @@ impl Evidence {
             .collect();
         let none = || ReproduceError::NoEvidence {
             image: digest,
-            because: if trusted.is_empty() { "" } else { ", and was signed by one of the keys" },
+            because: if vouched == Vouched::Nobody { "" } else { ", and was signed by one of those who are named" },
         };
         let provenance: Provenance = predicate(&good, PROVENANCE).ok_or_else(none)?;
         let configuration: Configuration = predicate(&good, CONFIGURATION).ok_or_else(none)?;

@@ -19,6 +19,7 @@ use super::{
     build, compare,
     compare::Differences,
     evidence::Image,
+    keyless::Authorities,
     transfer::{self, LayoutTarget, Place, Referrers},
 };
 use crate::{
@@ -30,8 +31,8 @@ use crate::{
 pub(crate) struct Wanted {
     /// The image.
     pub place: Place,
-    /// The files of the keys of which one must have signed its evidence; none believes what nobody signed.
-    pub keys: Vec<PathBuf>,
+    /// Who may have signed its evidence; where they name nobody, what nobody signed is believed.
+    pub authorities: Authorities,
     /// The folder of the project, where its sources are folders of it.
     pub source: Option<PathBuf>,
     /// What is otherwise around the steps.
@@ -119,7 +120,7 @@ impl Fault for ReproduceError {
 /// When it cannot be made: that it comes out otherwise is no error.
 pub(crate) fn run(session: &Session, wanted: &Wanted) -> Result<Outcome> {
     let image = Image::open(session, &wanted.place)?;
-    let evidence = Evidence::read(session, &wanted.place, &image, &wanted.keys)?;
+    let evidence = Evidence::read(session, &wanted.place, &image, &wanted.authorities)?;
     let store = super::store::open(session)?;
     let again = Again::prepare(session, &store, &evidence, wanted.source.as_deref())?;
     let make = |varied: &BTreeSet<Variation>| -> Result<Joined> {
