@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Read};
 
 use object::{Object as _, ObjectSection as _};
 
-use super::{Cause, Difference, MAX_PLAIN, at, difference, within};
+use super::{Cause, Difference, MAX_NAME, MAX_PLAIN, MAX_SHOWN, at, difference, shown, within};
 
 /// What archives of objects begin with (`ar(5)`).
 const AR: &[u8] = b"!<arch>\n";
@@ -57,7 +57,7 @@ fn members(before: Members, now: Members, place: &str, depth: usize) -> Option<D
     let (order, other_order) = (names(&before), names(&now));
     let (before, now): (BTreeMap<_, _>, BTreeMap<_, _>) = (before.into_iter().collect(), now.into_iter().collect());
     for (name, (head, bytes)) in &before {
-        let inside = within(place, &format!("member {}", shown(name)));
+        let inside = within(place, &format!("member {}", shown(name, MAX_NAME)));
         let Some((other_head, other)) = now.get(name) else {
             return Some(difference(Cause::Member, inside));
         };
@@ -66,17 +66,14 @@ fn members(before: Members, now: Members, place: &str, depth: usize) -> Option<D
         }
         if head != other_head {
             let place = within(&inside, "its head");
-            return Some(Difference { cause: Cause::Time, place, before: head.clone(), now: other_head.clone() });
+            let (before, now) = (shown(head, MAX_SHOWN), shown(other_head, MAX_SHOWN));
+            return Some(Difference { cause: Cause::Time, place, before, now });
         }
     }
     if let Some(name) = now.keys().find(|name| !before.contains_key(*name)) {
-        return Some(difference(Cause::Member, within(place, &format!("member {}", shown(name)))));
+        return Some(difference(Cause::Member, within(place, &format!("member {}", shown(name, MAX_NAME)))));
     }
     (order != other_order).then(|| difference(Cause::Order, within(place, "the members")))
-}
-
-fn shown(name: &str) -> String {
-    name.chars().take(120).map(|c| if c.is_control() { '.' } else { c }).collect()
 }
 
 fn zip(before: &[u8], now: &[u8], place: &str, depth: usize) -> Option<Difference> {
@@ -128,7 +125,7 @@ fn elf(before: &[u8], now: &[u8], place: &str, depth: usize) -> Option<Differenc
     // The number is made of all else, so that it tells nothing where anything else differs.
     let is_id = |name: &str| name == ".note.gnu.build-id";
     let (name, data) = differing.clone().find(|(name, _)| !is_id(name)).or_else(|| differing.next())?;
-    let inside = within(place, &format!("section {}", shown(name)));
+    let inside = within(place, &format!("section {}", shown(name, MAX_NAME)));
     if is_id(name) {
         return Some(difference(Cause::BuildId, inside));
     }

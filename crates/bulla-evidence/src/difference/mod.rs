@@ -15,6 +15,9 @@ use serde::Serialize;
 const MAX_DEPTH: usize = 4;
 /// The most bytes of something packed that are unpacked to be compared.
 const MAX_PLAIN: u64 = 64 << 20;
+/// The most characters of a text that are shown, and of a name.
+const MAX_SHOWN: usize = 60;
+const MAX_NAME: usize = 120;
 
 /// A kind of thing that differs from one run to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -90,6 +93,12 @@ fn at(before: &[u8], now: &[u8], place: &str, depth: usize) -> Option<Difference
     }
     let inside = if depth < MAX_DEPTH { containers::explain(before, now, place, depth) } else { None };
     Some(inside.unwrap_or_else(|| text::explain(before, now, place)))
+}
+
+/// Makes a text of foreign bytes printable and short.
+fn shown(text: &str, most: usize) -> String {
+    let plain = text.chars().map(|c| if c.is_control() || c == '\u{fffd}' { '.' } else { c });
+    plain.take(most).collect()
 }
 
 /// Adds to a place.

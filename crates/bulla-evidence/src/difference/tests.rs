@@ -64,6 +64,16 @@ fn what_is_shown_is_short_and_printable() {
     let found =
         explain(format!("\u{1b}[31m{long}a").as_bytes(), format!("\u{1b}[31m{long}b").as_bytes()).expect("they differ");
     assert!(!found.to_string().contains('\u{1b}') && found.to_string().len() < 300, "{found}");
+    // The head of a member is as foreign as its bytes are.
+    let head = |text: &str| {
+        ar(&[("a", b"xy", 1)])
+            .iter()
+            .copied()
+            .map(|byte| if byte == b'1' { text.as_bytes()[0] } else { byte })
+            .collect::<Vec<_>>()
+    };
+    let found = explain(&head("\u{1b}"), &head("2")).expect("they differ").to_string();
+    assert!(found.contains("its head: `.` and `2`"), "{found}");
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! What differs where bytes are looked at as a text.
 
-use super::{Cause, Difference};
+use super::{Cause, Difference, MAX_SHOWN};
 
 /// How far around the first bytes that differ is looked.
 const AROUND: usize = 48;
-/// The most characters of a text that are shown.
-const MAX_SHOWN: usize = 60;
 /// The most bytes whose lines are sorted to find out whether only their order differs.
 const MAX_SORTED: usize = 4 << 20;
 
@@ -20,7 +18,10 @@ pub(super) fn explain(before: &[u8], now: &[u8], place: &str) -> Difference {
         () if is_drawn(one) && is_drawn(other) => Cause::Random,
         () => Cause::Unknown,
     };
-    let shown = |bytes: &[u8]| if cause == Cause::Order { String::new() } else { shown(bytes) };
+    let shown = |bytes: &[u8]| match cause {
+        Cause::Order => String::new(),
+        _ => super::shown(&String::from_utf8_lossy(bytes), MAX_SHOWN),
+    };
     let place = if place.is_empty() { format!("the bytes from {at}") } else { place.to_owned() };
     Difference { cause, place, before: shown(one), now: shown(other) }
 }
@@ -45,12 +46,6 @@ fn word(bytes: &[u8], at: usize) -> &[u8] {
     let rest = bytes.get(at..bytes.len().min(at + AROUND * 4)).unwrap_or_default();
     let to = at + rest.iter().position(is_end).unwrap_or(rest.len());
     bytes.get(from..to.min(bytes.len())).unwrap_or_default()
-}
-
-fn shown(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let plain = text.chars().map(|c| if c.is_control() || c == '\u{fffd}' { '.' } else { c });
-    plain.take(MAX_SHOWN).collect()
 }
 
 /// Says whether both have the same lines, or where they are one line each, the same words.
