@@ -332,7 +332,7 @@ mod tests {
                 },
                 "internalParameters": {
                     "epoch": "", "formats": {},
-                    "steps": [{"step": "build/1", "title": "make", "action": digest, "ships": true}],
+                    "steps": [{"step": "build/1", "title": "make", "ships": true}],
                 },
                 "resolvedDependencies": [{"name": "gcc", "digest": {"sha256": digest}, "annotations": {"kind": "package"}}],
             },
@@ -341,7 +341,7 @@ mod tests {
                 "metadata": {"invocationId": "i", "startedOn": "", "finishedOn": ""},
                 "byproducts": [{"uri": "urn:bulla:run:1", "annotations": {
                     "tainted": false, "compared": false,
-                    "steps": [{"step": "build/1", "cached": false, "refusals": 0, "isolation": {
+                    "steps": [{"step": "build/1", "action": digest, "cached": false, "refusals": 0, "isolation": {
                         "namespaces": namespaces, "filter": "", "limits": "", "overlay": true, "capabilities": 0,
                     }}],
                 }}],

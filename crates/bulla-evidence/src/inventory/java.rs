@@ -8,7 +8,7 @@ use std::{
 
 use bulla_model::{CleanPath, purl::Purl};
 
-use super::{Found, MAX_PACKAGES, Owns, Says, Unread, field, fields, word};
+use super::{Found, GUESSED, MAX_PACKAGES, Owns, Says, Unread, field, fields, word};
 use crate::{licence::Licence, sbom::Party};
 
 /// The kinds of archives, by the ends of their names.
@@ -150,7 +150,9 @@ fn of_manifest(name: &str, manifest: &[(String, String)]) -> Option<Found> {
     let group = get(&["implementation-vendor-id"])
         .or_else(|| bundle.and_then(|name| name.strip_suffix(base)).map(|group| group.trim_end_matches('.')));
     let group = group.filter(|group| !group.is_empty() && !group.contains(char::is_whitespace));
-    Some(artifact(group.unwrap_or(base), word(base)?, word(version)?))
+    let mut found = artifact(group.unwrap_or(base), word(base)?, word(version)?);
+    found.facts.insert(GUESSED.to_owned(), "by its manifest and file, since it has no notes of Maven".to_owned());
+    Some(found)
 }
 
 #[cfg(test)]

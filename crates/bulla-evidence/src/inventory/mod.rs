@@ -32,7 +32,10 @@ use crate::{
 };
 
 /// The number of the way in which layers are read. It goes up when the same layer gives something else.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
+
+/// The fact of a package whose name nothing in the image says: another reader may call it something else.
+pub const GUESSED: &str = "named";
 
 /// What a layer holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

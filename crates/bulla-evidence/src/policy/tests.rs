@@ -204,7 +204,7 @@ fn built(run: Value, used: Value) -> Value {
 
 fn seen(refusals: u64, compared: bool, tainted: bool) -> Value {
     let isolation = json!({"namespaces": [], "filter": "", "limits": "", "overlay": true, "capabilities": 0});
-    let step = json!({"step": "build/1", "cached": false, "refusals": refusals, "isolation": isolation});
+    let step = json!({"step": "build/1", "action": "0", "cached": false, "refusals": refusals, "isolation": isolation});
     json!({"tainted": tainted, "compared": compared, "steps": [step]})
 }
 

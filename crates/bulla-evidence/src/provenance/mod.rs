@@ -87,8 +87,6 @@ pub struct Step {
     pub step: String,
     /// What was run.
     pub title: String,
-    /// The SHA-256 of all its inputs.
-    pub action: String,
     /// Whether something of the image comes from its stage; else it is a test.
     pub ships: bool,
 }

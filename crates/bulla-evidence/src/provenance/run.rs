@@ -54,6 +54,8 @@ pub struct Run {
 pub struct RunStep {
     /// `build/1`, as in the definition.
     pub step: String,
+    /// The SHA-256 of all its inputs. What an earlier step of its stage left beside its outputs is among them, which may be another thing each time.
+    pub action: String,
     /// Whether the result of an earlier invocation was used.
     pub cached: bool,
     /// What was enforced.

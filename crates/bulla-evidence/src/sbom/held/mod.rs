@@ -12,7 +12,7 @@ use bulla_model::purl::Purl;
 use self::stated::Sum;
 pub use self::stated::{NoList, Stated};
 use super::{Bom, Content};
-use crate::image::shown;
+use crate::{image::shown, inventory::GUESSED};
 
 /// Kinds of packages whose database is all that there is: what it does not have is not there.
 const DATABASES: [&str; 2] = ["deb", "apk"];
@@ -115,12 +115,18 @@ impl Held {
 
     fn hold_packages(&mut self, stated: &Stated, image: &Bom) {
         let mut seen = BTreeMap::<Name, BTreeSet<String>>::new();
-        for (name, version) in image.components.iter().filter_map(|one| Name::of(one.purl.as_ref()?)) {
+        let mut certain = BTreeSet::new();
+        for component in &image.components {
+            let Some((name, version)) = component.purl.as_ref().and_then(Name::of) else { continue };
+            if !component.facts.contains_key(GUESSED) {
+                certain.insert(name.clone());
+            }
             seen.entry(name).or_default().insert(version);
         }
-        self.packages = seen.values().map(BTreeSet::len).sum();
+        self.packages =
+            seen.iter().filter(|(name, _)| certain.contains(name)).map(|(_, versions)| versions.len()).sum();
         let none = BTreeMap::new();
-        for (name, versions) in &seen {
+        for (name, versions) in seen.iter().filter(|(name, _)| certain.contains(name)) {
             let listed = stated.packages.get(name).unwrap_or(&none);
             // What says no version of itself is found by its name.
             let lacking: Vec<&String> = versions

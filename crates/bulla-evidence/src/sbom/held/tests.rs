@@ -147,6 +147,21 @@ fn lists_of_other_makers_are_read_by_their_package_urls() {
 }
 
 #[test]
+fn what_was_called_by_a_guess_may_be_called_otherwise() {
+    let nothing = json!({"spdxVersion": "SPDX-2.3", "packages": [], "files": []});
+    let package = ("n/node_modules/b/package.json", r#"{"name":"b","version":"2"}"#);
+    let mut image = of(&[layer(&[package], &[])]);
+    assert!(!held(&nothing, &image).is_consistent(), "the control");
+    for component in &mut image.components {
+        component.facts.insert(GUESSED.to_owned(), "by its file".to_owned());
+    }
+    assert_eq!(held(&nothing, &image), Held::default());
+    // A list that calls it the same is held against it as ever.
+    let own = stated(&image, Format::CycloneDx16);
+    assert!(held(&own, &image).is_consistent());
+}
+
+#[test]
 fn what_is_no_list_is_said_to_be_none_and_hostile_ones_end() {
     for bad in [
         json!({}),

@@ -300,7 +300,7 @@ fn of_step(plans: &[Plan], step: &StepRecord) -> Step {
     let mut stages = plans.iter().flat_map(|plan| &plan.stages);
     // What is no stage are the packages of the image itself.
     let ships = stages.find(|stage| Some(&stage.name) == named.as_ref()).is_none_or(|stage| stage.ships);
-    Step { step: at(step), title: step.title.clone(), action: step.action.hex(), ships }
+    Step { step: at(step), title: step.title.clone(), ships }
 }
 
 fn run(built: &Built, varied: Option<&BTreeSet<Variation>>) -> Run {
@@ -309,6 +309,7 @@ fn run(built: &Built, varied: Option<&BTreeSet<Variation>>) -> Run {
         let enforced = &step.record.isolation;
         RunStep {
             step: at(step),
+            action: step.action.hex(),
             cached: step.cached,
             isolation: Isolation {
                 namespaces: enforced.namespaces.clone(),
