@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_model::purl::Purl;
+use bulla_model::{path::printable, purl::Purl};
 use serde_json::Value;
 
 use super::Name;
@@ -150,7 +150,9 @@ impl Stated {
         });
         let sums: BTreeSet<_> = sums.collect();
         if !sums.is_empty() {
-            self.files.entry(path.to_owned()).or_default().extend(sums);
+            // Bulla's own lists have paths made printable, and others have them as they are.
+            let path = if self.own { path.to_owned() } else { printable(path.as_bytes()) };
+            self.files.entry(path).or_default().extend(sums);
         }
     }
 }

@@ -147,6 +147,21 @@ fn lists_of_other_makers_are_read_by_their_package_urls() {
 }
 
 #[test]
+fn files_are_found_by_their_names_of_any_script() {
+    let image = of(&[layer(&[("usr/share/f\u{151}.crt", "x"), ("usr/share/a\\b", "y")], &[])]);
+    for (format, name) in [(Format::Spdx23, "files"), (Format::Spdx30, "@graph")] {
+        let own = held(&stated(&image, format), &image);
+        assert!(own.is_consistent() && own.files == 2, "{format}, {name}: {}", own.told());
+    }
+    let file = |name: &str, text: &str| json!({"fileName": name, "checksums": [{"algorithm": "SHA256", "checksumValue": bulla_model::Digest::of(text).hex()}]});
+    let list = |files: Vec<Value>| json!({"spdxVersion": "SPDX-2.3", "packages": [], "files": files});
+    let others = list(vec![file("/usr/share/f\u{151}.crt", "x"), file("usr/share/a\\b", "y")]);
+    assert!(held(&others, &image).is_consistent(), "{}", held(&others, &image).told());
+    let missing = list(vec![file("/usr/share/f\u{150}.crt", "x")]);
+    assert!(!held(&missing, &image).is_consistent(), "the control");
+}
+
+#[test]
 fn what_was_called_by_a_guess_may_be_called_otherwise() {
     let nothing = json!({"spdxVersion": "SPDX-2.3", "packages": [], "files": []});
     let package = ("n/node_modules/b/package.json", r#"{"name":"b","version":"2"}"#);
