@@ -27,6 +27,8 @@ use crate::{
 
 /// How much is read at a time while hashing, in bytes.
 const CHUNK: usize = 256 * 1024;
+/// How often a blob is looked at that others put anew while it is read.
+const MAX_LOOKS: usize = 16;
 
 /// Hashes all that a reader gives.
 pub(crate) fn hash(reader: &mut dyn Read) -> io::Result<(Digest, u64)> {
@@ -392,26 +394,33 @@ impl Inner {
     pub(crate) fn verified_blob(&self, digest: &Digest, always: bool) -> Result<Option<File>> {
         let name = digest.hex();
         let fail = |e: io::Error| Error::io("reading the blob", self.blobs.path().join(&name), e);
-        let mut file = match self.blobs.read(&name) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Ok(None),
-            Err(Errno::LOOP | Errno::INVAL | Errno::ISDIR | Errno::NXIO) => {
-                return self.drop_blob(digest, "it is not a regular file");
+        for _ in 0..MAX_LOOKS {
+            let mut file = match self.blobs.read(&name) {
+                Ok(Some(file)) => file,
+                Ok(None) => return Ok(None),
+                Err(Errno::LOOP | Errno::INVAL | Errno::ISDIR | Errno::NXIO) => {
+                    return self.drop_blob(digest, "it is not a regular file");
+                }
+                Err(error) => return Err(fail(error.into())),
+            };
+            let before = Stamp::of(&rustix::fs::fstat(&file).map_err(|e| fail(e.into()))?);
+            if !always && self.blob_receipt(digest) == Some(before) {
+                return Ok(Some(file));
             }
-            Err(error) => return Err(fail(error.into())),
-        };
-        let before = Stamp::of(&rustix::fs::fstat(&file).map_err(|e| fail(e.into()))?);
-        if !always && self.blob_receipt(digest) == Some(before) {
+            let (found, _) = hash(&mut file).map_err(fail)?;
+            let after = Stamp::of(&rustix::fs::fstat(&file).map_err(|e| fail(e.into()))?);
+            if found != *digest {
+                return self.drop_blob(digest, "its bytes have another digest");
+            }
+            // Another process that has the same bytes put its file in the place of this one meanwhile: that is looked at.
+            if before != after {
+                continue;
+            }
+            file.seek(SeekFrom::Start(0)).map_err(fail)?;
+            self.write_blob_receipt(digest, before)?;
             return Ok(Some(file));
         }
-        let (found, _) = hash(&mut file).map_err(fail)?;
-        let after = Stamp::of(&rustix::fs::fstat(&file).map_err(|e| fail(e.into()))?);
-        if found != *digest || before != after {
-            return self.drop_blob(digest, "its bytes have another digest");
-        }
-        file.seek(SeekFrom::Start(0)).map_err(fail)?;
-        self.write_blob_receipt(digest, before)?;
-        Ok(Some(file))
+        self.drop_blob(digest, "it changes while it is read")
     }
 
     fn drop_blob(&self, digest: &Digest, why: &str) -> Result<Option<File>> {

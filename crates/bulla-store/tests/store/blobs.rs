@@ -128,3 +128,29 @@ proptest! {
         prop_assert_eq!(store.read_blob(&digest, 1 << 20).unwrap(), Some(pieces.concat()));
     }
 }
+
+/// Both put the same file in the same place: that of one takes the place of the other's while it is read again.
+#[test]
+fn one_blob_that_two_write_at_once_is_there_for_both() {
+    let (home, together) = (Home::new(), std::sync::Barrier::new(3));
+    let write = || {
+        let (store, mut missed) = (home.store(), Vec::new());
+        for round in 0..200_u8 {
+            let mut writer = store.blob_writer().unwrap();
+            writer.write_all(&vec![round; 300_000]).unwrap();
+            together.wait();
+            let blob = writer.finish(None).unwrap();
+            if !store.has_blob(&blob).unwrap() {
+                missed.push(round);
+            }
+            together.wait();
+        }
+        assert!(missed.is_empty(), "{missed:?}");
+        assert_eq!(store.warnings(), [""; 0]);
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(write);
+        }
+    });
+}
