@@ -147,7 +147,10 @@ fn provenance_says_what_was_asked_for_and_what_it_was_made_of() {
 #[test]
 fn what_follows_from_the_project_is_the_same_for_everyone_and_the_rest_is_apart() {
     let Some(world) = World::new("provenance twice") else { return };
-    let project = crate::world::project(&crate::world::GOOD);
+    // What the first step leaves beside its outputs is another thing each time, and an input of the second.
+    let leaves = format!("{}; cat /proc/sys/kernel/random/uuid >/src/app/left", crate::world::GOOD[0]);
+    let steps: Vec<&str> = [leaves.as_str()].into_iter().chain(crate::world::GOOD.into_iter().skip(1)).collect();
+    let project = crate::world::project(&steps);
     let image = world.digest(&project);
     let first = fs_err::read(project.path("bulla-out/index.json")).expect("an index");
     let one = provenance(&project, &image);
@@ -159,11 +162,17 @@ fn what_follows_from_the_project_is_the_same_for_everyone_and_the_rest_is_apart(
     assert_eq!(ran.stdout.trim_end(), image);
     let two = provenance(&project, &image);
     assert_eq!(one["buildDefinition"], two["buildDefinition"]);
+    let second = |provenance: &Value| {
+        let steps =
+            provenance["runDetails"]["byproducts"][0]["annotations"]["steps"].as_array().expect("a list").clone();
+        steps.into_iter().find(|step| step["step"] == "build/2").expect("the second step")["action"].clone()
+    };
+    assert_ne!(second(&one), second(&two), "the control: its inputs are others");
     assert_ne!(one["runDetails"]["metadata"]["invocationId"], two["runDetails"]["metadata"]["invocationId"]);
     // In another folder and store, as somebody else would.
     let other = World::new("provenance twice").expect("as before");
     fs_err::remove_dir_all(other.environment.store()).ok();
-    let elsewhere = crate::world::project(&crate::world::GOOD);
+    let elsewhere = crate::world::project(&steps);
     elsewhere.write("bulla.lock", project.read("bulla.lock"));
     let environment = &world.environment;
     let store = elsewhere.path("../store-of-another").display().to_string();

@@ -118,7 +118,8 @@ impl Held {
         let mut certain = BTreeSet::new();
         for component in &image.components {
             let Some((name, version)) = component.purl.as_ref().and_then(Name::of) else { continue };
-            if !component.facts.contains_key(GUESSED) {
+            // Bulla's own lists have the same guess.
+            if stated.own || !component.facts.contains_key(GUESSED) {
                 certain.insert(name.clone());
             }
             seen.entry(name).or_default().insert(version);

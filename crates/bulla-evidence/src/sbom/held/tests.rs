@@ -172,8 +172,10 @@ fn what_was_called_by_a_guess_may_be_called_otherwise() {
     }
     assert_eq!(held(&nothing, &image), Held::default());
     // A list that calls it the same is held against it as ever.
-    let own = stated(&image, Format::CycloneDx16);
+    let mut own = stated(&image, Format::CycloneDx16);
     assert!(held(&own, &image).is_consistent());
+    without(&mut own, &["components"], "pkg:npm/b@");
+    assert!(held(&own, &image).told().contains("that the list lacks (b 2)"), "the reader is the same");
 }
 
 #[test]
